@@ -1,0 +1,173 @@
+"""The topology in containers: what compose.yaml says of it, and what is done to it."""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+
+# Beside a topology that a user runs, not in its place.
+PROJECT = "ensemble-e2e"
+os.environ["COMPOSE_PROJECT_NAME"] = PROJECT
+PROCESSES = ["A", "B", "C", "D", "E", "F"]
+SECOND_HOST = ["C", "E", "F"]
+
+
+def service(process: str) -> str:
+    """The service of a process, such as `overlay-a`."""
+    return f"overlay-{process.lower()}"
+
+
+def command(*arguments: str, seconds: float = 60, fails: bool = False, **environment: str) -> str:
+    """Runs a command and returns what it prints. Where it `fails`, so does this not."""
+    result = subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )
+    if result.returncode != 0 and not fails:
+        tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-25:])
+        raise RuntimeError(f"{' '.join(arguments)}: exit code {result.returncode}:\n{tail}")
+    return result.stdout
+
+
+def compose(*arguments: str, seconds: float = 60, fails: bool = False, **environment: str) -> str:
+    """Runs `docker compose`."""
+    return command("docker", "compose", *arguments, seconds=seconds, fails=fails, **environment)
+
+
+@functools.cache
+def description(*options: str) -> dict:
+    """What compose.yaml says once its variables are replaced."""
+    return json.loads(compose(*options, "config", "--format", "json"))
+
+
+@functools.cache
+def addresses() -> dict[str, tuple[str, int]]:
+    """Host and port of each process."""
+    text = description()["services"]["overlay-a"]["environment"]["OVERLAY_ADDRESSES"]
+    found = re.findall(r"(\w+)=([\d.]+):(\d+)", text)
+    return {name: (host, int(port)) for name, host, port in found}
+
+
+def port(process: str) -> int:
+    """The port of a process, published on loopback under the same number."""
+    return addresses()[process][1]
+
+
+def container(of: str) -> str:
+    """The container of a service."""
+    return f"{PROJECT}-{of}-1"
+
+
+def inspect(of: str) -> dict:
+    """What Docker knows about the container of a service."""
+    return json.loads(command("docker", "inspect", container(of)))[0]
+
+
+def pid(of: str) -> int:
+    """The process id of a running container."""
+    found = inspect(of)["State"]["Pid"]
+    if not found:
+        raise RuntimeError(f"{of} does not run")
+    return found
+
+
+@contextlib.contextmanager
+def started(*arguments: str, seconds: float = 60):
+    """A command while it runs. It has ended well, within its time, when the block is left."""
+    process = subprocess.Popen(
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+        output, _ = process.communicate(timeout=seconds)
+        if process.returncode != 0:
+            raise RuntimeError(f"{' '.join(arguments)}: {output.decode()}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def kill(process_id: int) -> None:
+    """Ends a process as a crash does; after `docker kill` Docker would restart nothing."""
+    os.kill(process_id, signal.SIGKILL)
+
+
+def logs(of: str) -> list[str]:
+    """Every line that a service has written in the life of its container, to stdout or stderr."""
+    result = subprocess.run(
+        ["docker", "logs", container(of)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return result.stdout.splitlines()
+
+
+def last_logs(of: str) -> str:
+    """The last lines of a service, indented."""
+    try:
+        return "\n".join(f"    {line[:400]}" for line in logs(of)[-15:])
+    except subprocess.SubprocessError as error:
+        return f"    {error}"
+
+
+def state() -> str:
+    """One line a container."""
+    form = "    {{.Service}}: {{.State}} {{.Health}} {{.Status}}"
+    return compose("ps", "--all", "--format", form, fails=True).rstrip()
+
+
+def network() -> str:
+    """The network of the overlay."""
+    return f"{PROJECT}_overlay"
+
+
+def cut_host(host: str) -> None:
+    """Pulls a host's cable."""
+    command("docker", "network", "disconnect", network(), container(host))
+
+
+def join_host(host: str) -> None:
+    """Plugs it in again, under the address that it had."""
+    told = description()["services"][host]["networks"]["overlay"]["ipv4_address"]
+    command(
+        "docker", "network", "connect", "--ip", told, "--alias", host, network(), container(host)
+    )
+
+
+def is_cut(host: str) -> bool:
+    """Whether a host's cable is out."""
+    return network() not in inspect(host)["NetworkSettings"]["Networks"]
+
+
+def leftovers() -> list[str]:
+    """Containers, networks and volumes of this project."""
+    label = f"label=com.docker.compose.project={PROJECT}"
+    found = []
+    for kind in (["container", "--all"], ["network"], ["volume"]):
+        listed = command("docker", kind[0], "ls", *kind[1:], "--quiet", "--filter", label)
+        found += [f"{kind[0]} {it}" for it in listed.split()]
+    return found
+
+
+def remove() -> int:
+    """Removes the topology, whatever state it is in."""
+    command("docker", "rm", "--force", container("collector"), fails=True)
+    profiles = ["--profile", "overlay", "--profile", "collector"]
+    compose(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "5", seconds=120)
+    return 0
+
+
+def image_of(of: str) -> str:
+    """The image of a service."""
+    return description()["services"][of]["image"]

@@ -1,0 +1,305 @@
+//! Runs a protocol for real: one loop that selects over a bounded inbox and the earliest alarm.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::{self, Debug};
+use std::future::Future;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+use protocols::{Effect, Input, NodeId, Outbox, Protocol};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::trace;
+
+use crate::Faults;
+use crate::faults::Fate;
+
+/// Inputs that wait for the protocol; whoever brings more waits himself.
+const INBOX_LIMIT: usize = 1024;
+/// Inputs that are stepped before their effects are performed, so that one sync serves them all.
+const BATCH_LIMIT: usize = 256;
+/// Messages that a delay holds back; more are lost, as on a wire.
+const DELAYED_LIMIT: usize = 65_536;
+
+/// A role's own side of the effects.
+pub trait World<P: Protocol> {
+    /// Tells a local caller.
+    fn notify(&mut self, notice: P::Notice);
+
+    /// Makes records durable before it returns.
+    ///
+    /// # Errors
+    ///
+    /// End the process: a protocol that cannot keep its records must not go on.
+    fn persist(&mut self, records: Vec<P::Record>) -> impl Future<Output = anyhow::Result<()>>;
+
+    /// Says something to a peer; nobody promises that it arrives.
+    fn send(&mut self, to: NodeId, message: P::Message);
+}
+
+enum Item<P: Protocol> {
+    Input(Input<P>),
+    Look(oneshot::Sender<P::View>),
+}
+
+/// Where inputs for a protocol are left. Clones share one inbox.
+pub struct Inbox<P: Protocol>(mpsc::Sender<Item<P>>);
+
+impl<P: Protocol> Clone for Inbox<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Protocol> Debug for Inbox<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("room", &self.0.capacity()).finish()
+    }
+}
+
+impl<P: Protocol> Inbox<P> {
+    /// An inbox, and the end of it that [`drive()`] takes from.
+    pub fn new() -> (Self, Outlet<P>) {
+        let (sender, receiver) = mpsc::channel(INBOX_LIMIT);
+        (Self(sender), Outlet(receiver))
+    }
+
+    /// Leaves an input, when there is room for it. False when the protocol has ended.
+    pub async fn put(&self, input: Input<P>) -> bool {
+        self.0.send(Item::Input(input)).await.is_ok()
+    }
+
+    /// Leaves an input if there is room at once. False when there is none.
+    pub fn try_put(&self, input: Input<P>) -> bool {
+        self.0.try_send(Item::Input(input)).is_ok()
+    }
+
+    /// What the protocol looks like; nothing when it has ended.
+    pub async fn view(&self) -> Option<P::View> {
+        let (answer, view) = oneshot::channel();
+        self.0.send(Item::Look(answer)).await.ok()?;
+        view.await.ok()
+    }
+}
+
+/// The end of an [`Inbox`] that [`drive()`] takes from.
+pub struct Outlet<P: Protocol>(mpsc::Receiver<Item<P>>);
+
+impl<P: Protocol> Debug for Outlet<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet").finish_non_exhaustive()
+    }
+}
+
+/// A seed that differs from process to process.
+pub fn seed() -> u64 {
+    // The standard library keys its hash maps from the operating system's generator.
+    RandomState::new().build_hasher().finish()
+}
+
+/// Runs a protocol until one of its records cannot be kept, or everyone who could leave an input
+/// is gone.
+///
+/// # Errors
+///
+/// When [`World::persist`] fails.
+pub async fn drive<P: Protocol, W: World<P>>(
+    protocol: P,
+    world: W,
+    outlet: Outlet<P>,
+    faults: Faults,
+) -> anyhow::Result<Infallible> {
+    let started = Instant::now();
+    Driver {
+        protocol,
+        world,
+        faults,
+        started,
+        out: Outbox::default(),
+        alarms: Alarms { at: BTreeMap::new(), order: BTreeMap::new() },
+        delayed: BTreeMap::new(),
+        records: Vec::new(),
+        pending: Vec::new(),
+        sequence: 0,
+        trace: tracing::enabled!(target: "protocol", tracing::Level::TRACE),
+    }
+    .run(outlet)
+    .await
+}
+
+struct Driver<P: Protocol, W> {
+    protocol: P,
+    world: W,
+    faults: Faults,
+    started: Instant,
+    out: Outbox<P>,
+    alarms: Alarms<P::Timer>,
+    delayed: BTreeMap<(Instant, u64), (NodeId, P::Message)>,
+    records: Vec<P::Record>,
+    pending: Vec<Pending<P>>,
+    sequence: u64,
+    trace: bool,
+}
+
+impl<P: Protocol, W: World<P>> Driver<P, W> {
+    async fn run(mut self, Outlet(mut inbox): Outlet<P>) -> anyhow::Result<Infallible> {
+        let mut batch = Vec::with_capacity(BATCH_LIMIT);
+        self.step(Input::Start);
+        self.perform().await?;
+        loop {
+            if let Some(until) = self.faults.suspended_until() {
+                tokio::time::sleep_until(until).await;
+            }
+            let next = self.next_alarm();
+            let alarm = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                taken = inbox.recv_many(&mut batch, BATCH_LIMIT) => {
+                    anyhow::ensure!(taken > 0, "nobody can ask this protocol any more");
+                }
+                () = alarm => (),
+            }
+            for item in batch.drain(..) {
+                match item {
+                    Item::Input(Input::Message(from, message)) => self.arrive(from, message),
+                    Item::Input(input) => self.step(input),
+                    // An error means that the onlooker did not wait.
+                    Item::Look(answer) => drop(answer.send(self.protocol.view())),
+                }
+            }
+            self.ring();
+            self.perform().await?;
+        }
+    }
+
+    fn next_alarm(&self) -> Option<Instant> {
+        let delayed = self.delayed.first_key_value().map(|(&(at, _), _)| at);
+        self.alarms.next().into_iter().chain(delayed).min()
+    }
+
+    fn arrive(&mut self, from: NodeId, message: P::Message) {
+        match self.faults.of_arrival(from) {
+            Fate::Deliver => self.step(Input::Message(from, message)),
+            Fate::Delay(wait) if self.delayed.len() < DELAYED_LIMIT => {
+                self.sequence += 1;
+                self.delayed.insert((Instant::now() + wait, self.sequence), (from, message));
+            }
+            Fate::Delay(_) | Fate::Lose => (),
+        }
+    }
+
+    /// Steps whatever is due.
+    fn ring(&mut self) {
+        let now = Instant::now();
+        while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (from, message) = entry.remove();
+            self.step(Input::Message(from, message));
+        }
+        while let Some(timer) = self.alarms.take_due(now) {
+            self.step(Input::Timeout(timer));
+        }
+    }
+
+    /// Steps one input. Alarms are set at once, so that none rings that a step has disarmed; what
+    /// must wait for the records is kept for [`Self::perform`].
+    fn step(&mut self, input: Input<P>) {
+        let now = Instant::now();
+        if self.trace {
+            trace!(target: "protocol", "< {input:?}");
+        }
+        self.protocol.step(now - self.started, input, &mut self.out);
+        for effect in self.out.drain() {
+            if self.trace {
+                trace!(target: "protocol", "> {effect:?}");
+            }
+            match effect {
+                Effect::Arm(timer, after) => self.alarms.arm(timer, now + after),
+                Effect::Disarm(timer) => self.alarms.disarm(timer),
+                Effect::Persist(record) => self.records.push(record),
+                Effect::Notify(notice) => self.pending.push(Pending::Notify(notice)),
+                Effect::Send(to, message) => self.pending.push(Pending::Send(to, message)),
+            }
+        }
+    }
+
+    /// Makes the records of all steps durable with one sync, then does the rest in its order:
+    /// persisting earlier is always safe.
+    async fn perform(&mut self) -> anyhow::Result<()> {
+        if !self.records.is_empty() {
+            self.world.persist(std::mem::take(&mut self.records)).await?;
+        }
+        for pending in self.pending.drain(..) {
+            match pending {
+                Pending::Notify(notice) => self.world.notify(notice),
+                Pending::Send(to, message) => {
+                    if self.faults.lets_pass(to) {
+                        self.world.send(to, message);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An effect that waits until the records are durable.
+enum Pending<P: Protocol> {
+    Notify(P::Notice),
+    Send(NodeId, P::Message),
+}
+
+/// Alarms by name and by time.
+struct Alarms<T> {
+    at: BTreeMap<T, Instant>,
+    order: BTreeMap<(Instant, T), ()>,
+}
+
+impl<T: Copy + Ord> Alarms<T> {
+    fn arm(&mut self, timer: T, at: Instant) {
+        self.disarm(timer);
+        self.at.insert(timer, at);
+        self.order.insert((at, timer), ());
+    }
+
+    fn disarm(&mut self, timer: T) {
+        if let Some(at) = self.at.remove(&timer) {
+            self.order.remove(&(at, timer));
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.order.first_key_value().map(|(&(at, _), ())| at)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<T> {
+        let (&(at, timer), ()) = self.order.first_key_value()?;
+        (at <= now).then(|| {
+            self.disarm(timer);
+            timer
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_alarm_armed_again_rings_once_at_the_later_time() {
+        let mut alarms = Alarms { at: BTreeMap::new(), order: BTreeMap::new() };
+        let start = Instant::now();
+        alarms.arm("a", start + Duration::from_secs(1));
+        alarms.arm("a", start + Duration::from_secs(3));
+        alarms.arm("b", start + Duration::from_secs(2));
+        assert_eq!(alarms.take_due(start + Duration::from_secs(2)), Some("b"));
+        assert_eq!(alarms.take_due(start + Duration::from_secs(2)), None);
+        assert_eq!(alarms.take_due(start + Duration::from_secs(3)), Some("a"));
+        assert_eq!(alarms.next(), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! What every process needs, so that a role says only what it is for: settings, telemetry, TLS,
+//! health, reflection, observation, faults, shutdown, and [`drive()`], which runs a protocol for
+//! real.
+//!
+//! Only this crate reads the environment, installs signal handlers or builds channels.
+
+pub mod channel;
+mod drive;
+mod faults;
+pub mod health;
+mod host;
+mod link;
+mod observe;
+mod role;
+mod serve;
+mod services;
+mod settings;
+mod shutdown;
+pub mod telemetry;
+mod tls;
+
+pub use self::drive::{Inbox, Outlet, World, drive, seed};
+pub use self::faults::Faults;
+pub use self::host::HOST;
+pub use self::link::{Link, LinkEvent, Outgoing};
+pub use self::observe::Events;
+pub use self::role::{Chassis, Role, Start, run, run_role};
+pub use self::services::{Services, time_left};
+pub use self::settings::{Common, Environment, LogFormat, Settings, Switch, Variable};
+pub use self::shutdown::Shutdown;
+pub use self::tls::Tls;

@@ -1,0 +1,476 @@
+//! Serves until told to stop: accepts connections within limits, answers gRPC and `/metrics` on
+//! one port, and drains with a hard deadline.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Histogram;
+use prost::Message as _;
+use proto::ensemble::faults::v1::fault_service_server::FaultServiceServer;
+use proto::ensemble::observe::v1::observe_service_server::ObserveServiceServer;
+use protocols::{NodeId, Protocol};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tonic::Code;
+use tonic_health::ServingStatus;
+use tower::ServiceExt as _;
+use tracing::{debug, error, info, warn};
+
+use crate::channel::Stream;
+use crate::faults::Switchboard;
+use crate::observe::{Look, Observer};
+use crate::role::listen_error;
+use crate::telemetry::{Telemetry, names};
+use crate::{Chassis, Inbox, Services, Shutdown, Switch, Tls};
+
+/// A connection that has asked for nothing by then is closed; so is one whose TLS is unfinished.
+const FIRST_REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(10);
+const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often metrics are refreshed for a collector.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+const STREAM_LIMIT: u32 = 1024;
+/// Bytes of a stream that may arrive before they are read.
+const WINDOW: u32 = 1 << 20;
+
+/// Called before metrics are read, so that they show the present.
+pub(crate) type Refresh = Look;
+
+impl Chassis {
+    /// Serves these services beside a protocol until told to stop. `node` is this process's name
+    /// within its system, `peers` translates the names of others, `seen` hears the view whenever
+    /// metrics are about to be read, and `driver` runs the protocol.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be had or has vanished, or the driver fails.
+    pub async fn serve_protocol<P: Protocol>(
+        self,
+        node: &str,
+        services: Services,
+        inbox: Inbox<P>,
+        peers: impl Fn(&str) -> Option<NodeId> + Send + Sync + 'static,
+        seen: impl Fn(P::View) + Send + Sync + 'static,
+        driver: impl Future<Output = anyhow::Result<Infallible>>,
+    ) -> anyhow::Result<()> {
+        let looking = inbox.clone();
+        let look: Look = Arc::new(move || {
+            let inbox = looking.clone();
+            Box::pin(async move { serde_json::to_value(inbox.view().await?).ok() })
+        });
+        let seen = Arc::new(seen);
+        let refresh: Refresh = Arc::new(move || {
+            let (inbox, seen) = (inbox.clone(), seen.clone());
+            Box::pin(async move {
+                seen(inbox.view().await?);
+                None
+            })
+        });
+        let observer = Observer {
+            role: self.role,
+            node: node.into(),
+            started: Instant::now(),
+            events: self.events.clone(),
+            look,
+            shutdown: self.shutdown.clone(),
+        };
+        let mut services = services.with(ObserveServiceServer::new(observer));
+        if self.common.faults == Switch::On {
+            warn!("faults can be switched on by anyone who reaches this port");
+            let switchboard = Switchboard { faults: self.faults.clone(), names: Arc::new(peers) };
+            services = services.with(FaultServiceServer::new(switchboard));
+        }
+        self.serve_refreshed(services, Some(refresh), driver).await
+    }
+
+    /// Serves these services until told to stop, while `driver` runs.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be had or has vanished, or the driver fails.
+    pub async fn serve(
+        self,
+        services: Services,
+        driver: impl Future<Output = anyhow::Result<Infallible>>,
+    ) -> anyhow::Result<()> {
+        self.serve_refreshed(services, None, driver).await
+    }
+
+    async fn serve_refreshed(
+        self,
+        services: Services,
+        refresh: Option<Refresh>,
+        driver: impl Future<Output = anyhow::Result<Infallible>>,
+    ) -> anyhow::Result<()> {
+        let (health, health_server) = tonic_health::server::health_reporter();
+        let mut names = services.names.clone();
+        names.push("");
+        // tonic-health says that the whole is serving from the start.
+        for name in &names {
+            health.set_service_status(*name, ServingStatus::NotServing).await;
+        }
+        let calls = Arc::new(Calls::new(&self.telemetry)?);
+        let services = with_reflection(services.with(health_server))?;
+        let router = router(services, &self.telemetry, refresh.clone());
+        let listener = TcpListener::bind(self.address)
+            .await
+            .map_err(|error| listen_error(self.address, &error))?;
+        let tls = self.connector.tls().cloned();
+        let acceptor = Acceptor {
+            listener,
+            tls: tls.clone(),
+            limit: Arc::new(Semaphore::new(self.common.connections)),
+            router,
+            calls,
+            shutdown: self.shutdown.clone(),
+        };
+        let mut background = JoinSet::new();
+        if let Some(tls) = tls {
+            background.spawn(tls.keep_fresh());
+        }
+        if let Some(refresh) = refresh.filter(|_| self.telemetry.pushes) {
+            background.spawn(keep_metrics_fresh(refresh));
+        }
+        for name in &names {
+            health.set_service_status(*name, ServingStatus::Serving).await;
+        }
+        info!(address = %self.address, version = env!("CARGO_PKG_VERSION"), "serving");
+        let mut shutdown = self.shutdown.clone();
+        let down = async {
+            shutdown.requested().await;
+            for name in &names {
+                health.set_service_status(*name, ServingStatus::NotServing).await;
+            }
+        };
+        let grace = Duration::from_millis(self.common.grace_ms);
+        tokio::select! {
+            () = async { down.await; std::future::pending().await } => Ok(()),
+            () = acceptor.run(grace) => Ok(()),
+            ended = driver => match ended? {},
+            vanished = watch_address(self.address) => Err(vanished),
+        }
+    }
+}
+
+/// Reflection, both versions, of exactly the services that are offered, and of itself.
+fn with_reflection(services: Services) -> anyhow::Result<Services> {
+    let builder = || {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        services.names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+    };
+    let wrong = "building the reflection service";
+    let (v1, v1alpha) = (
+        builder().build_v1().context(wrong)?,
+        builder().build_v1alpha().context(wrong)?,
+    );
+    Ok(services.with(v1).with(v1alpha))
+}
+
+fn router(services: Services, telemetry: &Arc<Telemetry>, refresh: Option<Refresh>) -> Router {
+    let telemetry = telemetry.clone();
+    let metrics = move || {
+        let (telemetry, refresh) = (telemetry.clone(), refresh.clone());
+        async move {
+            if let Some(refresh) = refresh {
+                refresh().await;
+            }
+            let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
+            match telemetry.prometheus_text() {
+                Ok(text) => (StatusCode::OK, kind, text),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("{error:#}\n")),
+            }
+        }
+    };
+    services.routes.prepare().into_axum_router().route("/metrics", axum::routing::get(metrics))
+}
+
+async fn keep_metrics_fresh(refresh: Refresh) {
+    let mut interval = tokio::time::interval(REFRESH_INTERVAL);
+    loop {
+        interval.tick().await;
+        refresh().await;
+    }
+}
+
+/// Returns when this process's own address is on no interface any more: its host's network was
+/// replaced, and only a restart brings it into the new one.
+async fn watch_address(address: SocketAddr) -> anyhow::Error {
+    let mut interval = tokio::time::interval(ADDRESS_CHECK_INTERVAL);
+    loop {
+        interval.tick().await;
+        if address.ip().is_loopback() || address.ip().is_unspecified() {
+            std::future::pending::<()>().await;
+        }
+        match UdpSocket::bind((address.ip(), 0)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                return anyhow::anyhow!(
+                    "the address {} has vanished from every interface: its host was restarted; \
+                     ending, so that a restart joins the host's new network",
+                    address.ip()
+                );
+            }
+            Ok(_) | Err(_) => (),
+        }
+    }
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    limit: Arc<Semaphore>,
+    router: Router,
+    calls: Arc<Calls>,
+    shutdown: Shutdown,
+}
+
+impl Acceptor {
+    /// Accepts until told to stop, and then drains for at most `grace`.
+    async fn run(self, grace: Duration) {
+        let mut shutdown = self.shutdown.clone();
+        let mut connections = JoinSet::new();
+        loop {
+            let permit = self.limit.clone().acquire_owned();
+            let accepted = async {
+                let permit = permit.await.expect("the limit is never closed");
+                (self.listener.accept().await, permit)
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => (),
+                (accepted, permit) = accepted => match accepted {
+                    Ok((stream, peer)) => {
+                        let connection = Connection {
+                            peer,
+                            tls: self.tls.clone(),
+                            router: self.router.clone(),
+                            calls: self.calls.clone(),
+                            shutdown: self.shutdown.clone(),
+                        };
+                        connections.spawn(async move {
+                            connection.serve(stream).await;
+                            drop(permit);
+                        });
+                    }
+                    // Mostly: no file descriptors are left. Some come back soon.
+                    Err(error) => {
+                        error!(%error, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        info!(connections = connections.len(), "draining");
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            warn!(connections = connections.len(), ?grace, "still open at the deadline: cut");
+        }
+    }
+}
+
+struct Connection {
+    peer: SocketAddr,
+    tls: Option<Tls>,
+    router: Router,
+    calls: Arc<Calls>,
+    shutdown: Shutdown,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let accepting = TlsAcceptor::from(tls.server()).accept(stream);
+                let mut shutdown = self.shutdown.clone();
+                let accepted = tokio::select! {
+                    accepted = tokio::time::timeout(FIRST_REQUEST_DEADLINE, accepting) => accepted,
+                    () = shutdown.requested() => return,
+                };
+                match accepted {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    Ok(Err(error)) => {
+                        warn!(peer = %self.peer, %error, "no TLS with this peer");
+                        return;
+                    }
+                    Err(_) => return debug!(peer = %self.peer, "TLS unfinished: closed"),
+                }
+            }
+        };
+        self.speak(stream).await;
+    }
+
+    async fn speak(self, stream: Box<dyn Stream>) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = service_fn({
+            let (router, calls, asked) = (self.router, self.calls.clone(), asked.clone());
+            move |request: Request<Incoming>| {
+                asked.store(true, Ordering::Relaxed);
+                let (router, call) = (router.clone(), calls.begin(request.uri().path()));
+                async move {
+                    let response = router.oneshot(request).await;
+                    Ok::<_, Infallible>(call.follow(response.unwrap_or_else(|error| match error {})))
+                }
+            }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_REQUEST_DEADLINE);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_DEADLINE)
+            .max_concurrent_streams(STREAM_LIMIT)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(2 * WINDOW);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let mut shutdown = self.shutdown;
+        let silent = async {
+            tokio::time::sleep(FIRST_REQUEST_DEADLINE).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = shutdown.requested() => None,
+            () = silent => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(peer = %self.peer, error = %error, "connection ended");
+        }
+    }
+}
+
+/// Counts and times calls.
+struct Calls {
+    known: BTreeSet<String>,
+    duration: Histogram<f64>,
+}
+
+struct Call {
+    calls: Arc<Calls>,
+    method: String,
+    started: Instant,
+}
+
+impl Calls {
+    fn new(telemetry: &Telemetry) -> anyhow::Result<Self> {
+        let mut known = BTreeSet::new();
+        for descriptors in [proto::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET] {
+            let set = prost_types::FileDescriptorSet::decode(descriptors)
+                .context("reading our own descriptors")?;
+            for file in &set.file {
+                for service in &file.service {
+                    let name = match file.package() {
+                        "" => service.name().to_owned(),
+                        package => format!("{package}.{}", service.name()),
+                    };
+                    known.extend(service.method.iter().map(|m| format!("{name}/{}", m.name())));
+                }
+            }
+        }
+        let duration = telemetry
+            .meter()
+            .f64_histogram(names::RPC_DURATION)
+            .with_unit("s")
+            .with_description("Time from a call's arrival to its last byte.")
+            .with_boundaries(vec![
+                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                1.0, 2.5, 5.0, 10.0,
+            ])
+            .build();
+        Ok(Self { known, duration })
+    }
+
+    /// A stranger's paths do not become labels: there is no end of them.
+    fn begin(self: &Arc<Self>, path: &str) -> Call {
+        let path = path.trim_start_matches('/');
+        let method = if self.known.contains(path) { path } else { "_OTHER" };
+        Call { calls: self.clone(), method: method.into(), started: Instant::now() }
+    }
+}
+
+impl Call {
+    /// Notes the status when it is known: at once for an error, with the trailers otherwise.
+    fn follow(self, response: Response<axum::body::Body>) -> Response<axum::body::Body> {
+        if let Some(status) = response.headers().get("grpc-status") {
+            self.end(status.as_bytes());
+            return response;
+        }
+        let mut call = Some(self);
+        response.map(|body| {
+            axum::body::Body::new(body.map_frame(move |frame| {
+                let status = frame.trailers_ref().and_then(|trailers| trailers.get("grpc-status"));
+                if let Some((status, call)) = status.zip(call.take_if(|_| status.is_some())) {
+                    call.end(status.as_bytes());
+                }
+                frame
+            }))
+        })
+    }
+
+    fn end(self, status: &[u8]) {
+        let status = screaming(&format!("{:?}", Code::from_bytes(status)));
+        let attributes = [
+            KeyValue::new(names::RPC_SYSTEM, "grpc"),
+            KeyValue::new(names::RPC_METHOD, self.method),
+            KeyValue::new(names::RPC_STATUS, status),
+        ];
+        self.calls.duration.record(self.started.elapsed().as_secs_f64(), &attributes);
+    }
+}
+
+/// `DeadlineExceeded` as the gRPC specification spells it: `DEADLINE_EXCEEDED`.
+fn screaming(camel: &str) -> String {
+    let mut text = String::with_capacity(camel.len() + 2);
+    for (index, letter) in camel.char_indices() {
+        if letter.is_uppercase() && index > 0 {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_uppercase());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_spelled_as_in_the_specification() {
+        assert_eq!(screaming(&format!("{:?}", Code::Ok)), "OK");
+        assert_eq!(screaming(&format!("{:?}", Code::DeadlineExceeded)), "DEADLINE_EXCEEDED");
+    }
+}

@@ -1,0 +1,60 @@
+//! When to stop: a signal, or the end of standard input for a process that is tied to its parent.
+//! A second signal ends the process at once.
+
+use std::io::Read as _;
+use std::{io, process, thread};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Tells everyone that it is time to stop. Clones share one fate.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    /// Returns when it is time to stop.
+    pub async fn requested(&mut self) {
+        // An error means that the process is being torn down anyway.
+        let _ = self.0.wait_for(|&requested| requested).await;
+    }
+
+    /// Whether it is time to stop.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Listens for SIGINT, SIGTERM and, when `tied`, for the end of standard input.
+    pub(crate) fn listen(tied: bool) -> anyhow::Result<Self> {
+        let (stop, requested) = watch::channel(false);
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let input = stop.clone();
+        tokio::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = interrupt.recv() => "SIGINT",
+                    _ = terminate.recv() => "SIGTERM",
+                };
+                if stop.send_replace(true) {
+                    warn!(signal = name, "told to stop again: ending at once");
+                    process::exit(130);
+                }
+                info!(signal = name, "told to stop");
+            }
+        });
+        if tied {
+            // A thread, since a task that reads standard input would keep the runtime from ending.
+            thread::Builder::new().name("tied".into()).spawn(move || {
+                let mut stdin = io::stdin().lock();
+                let mut buffer = [0; 64];
+                while !matches!(stdin.read(&mut buffer), Ok(0) | Err(_)) {}
+                if !input.send_replace(true) {
+                    info!("standard input has closed: the parent is gone, stopping");
+                }
+            })?;
+        }
+        Ok(Self(requested))
+    }
+}

@@ -1,0 +1,209 @@
+//! What is looked at before anything starts, so that what is wrong is told with its remedy.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::time::{Instant, sleep};
+
+use crate::topology::{MountedPath, Plan, Unit};
+
+/// How often to look whether a port has become free.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Looks at everything that the plan needs of this machine. `patience` is how long the ports may
+/// still be taken by processes that are stopping.
+///
+/// # Errors
+///
+/// An address is used twice or taken, a mounted file is missing, or a certificate.
+pub(crate) async fn check(plan: &Plan, certs: Option<&Path>, patience: Duration) -> Result<()> {
+    let mut owners: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+    for unit in &plan.units {
+        let Unit {
+            service, address, ..
+        } = unit;
+        if let Some(other) = owners.insert(*address, service) {
+            bail!(
+                "services {other} and {service} have the same address {address}{}",
+                remedy(unit)
+            );
+        }
+        for path in &unit.mounts {
+            mount(path).with_context(|| format!("service {service}"))?;
+        }
+        if let Some(certs) = certs {
+            let folder = certs.join(service);
+            if !folder.join("tls.crt").is_file() {
+                bail!(
+                    "service {service} has no certificate in {}: `ensemble certs` makes them",
+                    folder.display()
+                );
+            }
+        }
+    }
+    let until = Instant::now() + patience;
+    for unit in &plan.units {
+        while let Err(error) = port(unit) {
+            if Instant::now() >= until {
+                return Err(error.context(format!("service {}", unit.service)));
+            }
+            sleep(LOOK).await;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folder of a volume; a file of the user's must be there.
+fn mount(path: &MountedPath) -> Result<()> {
+    match path {
+        MountedPath::Volume(path) => fs::create_dir_all(path)
+            .with_context(|| format!("cannot make the volume {}", path.display())),
+        MountedPath::Bind(path) if path.exists() => Ok(()),
+        MountedPath::Bind(path) => bail!("its volume {} does not exist", path.display()),
+    }
+}
+
+/// The port must be free.
+fn port(unit: &Unit) -> Result<()> {
+    let port = unit.address.port();
+    match TcpListener::bind(unit.address) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let who = listener(port).map_or_else(String::new, |who| format!(" by {who}"));
+            Err(anyhow!("port {port} is taken{who}{}", remedy(unit)))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {}", unit.address)),
+    }
+}
+
+/// The variable that moves the port of a service.
+fn remedy(unit: &Unit) -> String {
+    let port = unit.address.port().to_string();
+    let variable = unit.uses.iter().find(|used| used.value == port);
+    variable.map_or_else(String::new, |used| {
+        format!("; set {} to another", used.variable)
+    })
+}
+
+/// The host's own address must be on this machine.
+///
+/// # Errors
+///
+/// It is not: the error says which variable to set.
+pub(crate) fn host(number: u32, address: &str) -> Result<()> {
+    let variable = format!("HOST_{number}");
+    let parsed: IpAddr = address
+        .parse()
+        .with_context(|| format!("host {number}: `{address}` is no address"))?;
+    match UdpSocket::bind((parsed, 0)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => bail!(
+            "host {number} has the address {address}, which no interface of this machine has: \
+             set {variable} to an address of this machine, the same on every machine \
+             (`{variable}=… ensemble up --host {number}`), or add it \
+             (`sudo ip address add {address}/24 dev INTERFACE`)"
+        ),
+        Err(error) => Err(error).with_context(|| format!("host {number}: address {address}")),
+    }
+}
+
+/// Who listens on a TCP port, where the system tells: `process 4121 (raft-node)`.
+fn listener(port: u16) -> Option<String> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| {
+            let table = fs::read_to_string(table).ok()?;
+            table
+                .lines()
+                .skip(1)
+                .find_map(|line| listening(line, port))
+                .map(str::to_owned)
+        })?;
+    let socket = format!("socket:[{inode}]");
+    let holds = |process: &Path| {
+        let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
+            return false;
+        };
+        descriptors
+            .flatten()
+            .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == &*socket))
+    };
+    let processes = fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    let process = processes
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| is_number(&name.to_string_lossy()))
+        })
+        .find(|path| holds(path))?;
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    Some(format!(
+        "process {} ({})",
+        process.file_name()?.display(),
+        name.trim()
+    ))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The inode of the socket of a line of `/proc/net/tcp`, when it listens on this port.
+fn listening(line: &str, port: u16) -> Option<&str> {
+    let mut columns = line.split_whitespace();
+    let local = columns.nth(1)?;
+    let state = columns.nth(1)?;
+    let inode = columns.nth(5)?;
+    let (_, hexadecimal) = local.rsplit_once(':')?;
+    let listens = state == "0A" && u16::from_str_radix(hexadecimal, 16) == Ok(port);
+    listens.then_some(inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_systems_table_is_understood() {
+        let line = "   0: 0100007F:C383 00000000:0000 0A 00000000:00000000 00:00000000 00000000  \
+                    1000        0 41234 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(listening(line, 50051), Some("41234"));
+        assert_eq!(listening(line, 50052), None);
+        assert_eq!(listening(&line.replace(" 0A ", " 01 "), 50051), None);
+        assert_eq!(listening("", 50051), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_holds_a_port_is_found() {
+        let listener_here = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener_here.local_addr().expect("bound").port();
+        let who = listener(port).expect("found");
+        assert!(
+            who.starts_with(&format!("process {} (", std::process::id())),
+            "{who}"
+        );
+    }
+
+    #[test]
+    fn an_address_of_no_interface_is_refused_with_its_variable() {
+        host(1, "127.0.0.1").expect("loopback is here");
+        let error = host(2, "192.0.2.1").expect_err("nobody's").to_string();
+        assert!(
+            error.contains("set HOST_2 to an address of this machine"),
+            "{error}"
+        );
+        let error = host(2, "here").expect_err("no address");
+        assert!(
+            error.to_string().contains("`here` is no address"),
+            "{error}"
+        );
+    }
+}

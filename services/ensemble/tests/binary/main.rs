@@ -1,0 +1,5 @@
+//! The binary as its user meets it: commands, and topologies of real processes on loopback.
+
+mod commands;
+mod processes;
+mod site;

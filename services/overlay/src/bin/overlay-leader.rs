@@ -1,0 +1,5 @@
+//! The role overlay-leader: see `overlay`.
+
+fn main() -> std::process::ExitCode {
+    chassis::run(&overlay::LEADER)
+}
