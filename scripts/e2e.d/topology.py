@@ -1,6 +1,5 @@
 """The topology in containers: what compose.yaml says of it, and what is done to it."""
 
-import contextlib
 import functools
 import json
 import os
@@ -76,23 +75,6 @@ def pid(of: str) -> int:
     if not found:
         raise RuntimeError(f"{of} does not run")
     return found
-
-
-@contextlib.contextmanager
-def started(*arguments: str, seconds: float = 60):
-    """A command while it runs. It has ended well, within its time, when the block is left."""
-    process = subprocess.Popen(
-        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        yield process
-        output, _ = process.communicate(timeout=seconds)
-        if process.returncode != 0:
-            raise RuntimeError(f"{' '.join(arguments)}: {output.decode()}")
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def kill(process_id: int) -> None:

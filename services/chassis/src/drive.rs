@@ -147,9 +147,6 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
         self.step(Input::Start);
         self.perform().await?;
         loop {
-            if let Some(until) = self.faults.suspended_until() {
-                tokio::time::sleep_until(until).await;
-            }
             let next = self.next_alarm();
             let alarm = async {
                 match next {
@@ -163,6 +160,7 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
                 }
                 () = alarm => (),
             }
+            self.faults.allow().await;
             for item in batch.drain(..) {
                 match item {
                     Item::Input(Input::Message(from, message)) => self.arrive(from, message),

@@ -15,13 +15,18 @@ use proto::ensemble::faults::v1::{
 use protocols::NodeId;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
 /// The faults of one process. Clones share one state.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<State>>);
+pub struct Faults {
+    state: Arc<Mutex<State>>,
+    /// Told whenever the state changes.
+    changed: Arc<Notify>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -70,7 +75,7 @@ pub(crate) enum Fate {
 
 impl Faults {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no holder panics")
+        self.state.lock().expect("no holder panics")
     }
 
     pub(crate) fn of_arrival(&self, from: NodeId) -> Fate {
@@ -92,9 +97,17 @@ impl Faults {
         !self.state().cut_out.contains(to)
     }
 
-    /// Until when nothing may happen.
-    pub(crate) fn suspended_until(&self) -> Option<Instant> {
-        self.state().suspended_until.filter(|&until| until > Instant::now())
+    /// Returns when things may happen: at once, unless this process is suspended.
+    pub(crate) async fn allow(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let until = self.state().suspended_until.filter(|&until| until > Instant::now());
+            let Some(until) = until else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => (),
+                () = changed => (),
+            }
+        }
     }
 }
 
@@ -133,6 +146,7 @@ impl FaultService for Switchboard {
         warn!(period_ms, "fault: suspended");
         let until = Instant::now() + Duration::from_millis(u64::from(period_ms));
         self.state().suspended_until = Some(until);
+        self.faults.changed.notify_waiters();
         Ok(Response::new(SuspendResponse {}))
     }
 
@@ -181,6 +195,7 @@ impl FaultService for Switchboard {
     async fn heal(&self, _: Request<HealRequest>) -> Result<Response<HealResponse>, Status> {
         warn!("fault: healed");
         *self.faults.state() = State::default();
+        self.faults.changed.notify_waiters();
         Ok(Response::new(HealResponse {}))
     }
 

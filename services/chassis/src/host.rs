@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::{Chassis, Role, Services};
 
 /// The role of a container that stands for a host.
-pub const HOST: Role = Role {
+pub static HOST: Role = Role {
     name: "host",
     about: "Holds the network address of a host whose processes run in other containers.",
     variables: ("HOST_", &[]),

@@ -44,11 +44,7 @@ pub struct Link<M> {
 
 impl<M> Clone for Link<M> {
     fn clone(&self) -> Self {
-        Self {
-            queue: self.queue.clone(),
-            waiting: self.waiting.clone(),
-            nudge: self.nudge.clone(),
-        }
+        Self { queue: self.queue.clone(), waiting: self.waiting.clone(), nudge: self.nudge.clone() }
     }
 }
 
@@ -72,8 +68,7 @@ impl<M: Message + 'static> Link<M> {
         T: Future<Output = ()> + Send,
     {
         let (queue, receiver) = mpsc::channel(QUEUE_LIMIT);
-        let link =
-            Self { queue, waiting: Arc::default(), nudge: Arc::default() };
+        let link = Self { queue, waiting: Arc::default(), nudge: Arc::default() };
         let outgoing =
             Outgoing { queue: Arc::new(Mutex::new(receiver)), waiting: link.waiting.clone() };
         let nudge = link.nudge.clone();

@@ -97,7 +97,7 @@ pub fn run_role(role: &'static Role, arguments: Vec<String>) -> ExitCode {
             }
         }
     }
-    ended(role, process(role, environment))
+    process(role, environment).unwrap_or_else(|error| ended(role, Err(error)))
 }
 
 fn ended(role: &Role, result: anyhow::Result<()>) -> ExitCode {
@@ -134,9 +134,9 @@ fn listen_address(
     }
 }
 
-fn process(role: &'static Role, environment: Environment) -> anyhow::Result<()> {
+/// Lives until told to stop. What goes wrong before there is a log is returned, and logged after.
+fn process(role: &'static Role, environment: Environment) -> anyhow::Result<ExitCode> {
     let common: Common = environment.read()?;
-    let address = listen_address(role, &common, &environment)?;
     raise_file_limit();
     let mut runtime = match common.threads {
         0 => bail!("CHASSIS_THREADS=0: at least 1"),
@@ -147,19 +147,28 @@ fn process(role: &'static Role, environment: Environment) -> anyhow::Result<()> 
         runtime.worker_threads(common.threads);
     }
     let runtime = runtime.enable_all().build().context("starting the runtime")?;
-    let result = runtime.block_on(live(role, address, common, environment));
+    let code = runtime.block_on(async {
+        let telemetry = Arc::new(Telemetry::start(role.name, &common, &environment)?);
+        let result = live(role, common, environment, telemetry.clone()).await;
+        match &result {
+            Ok(()) => info!("stopped"),
+            Err(reason) => error!(reason = format!("{reason:#}"), "cannot go on"),
+        }
+        telemetry.flush().await;
+        Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    });
     // Blocking work that is still going on must not keep the process.
     runtime.shutdown_background();
-    result
+    code
 }
 
 async fn live(
     role: &'static Role,
-    address: SocketAddr,
     common: Common,
     environment: Environment,
+    telemetry: Arc<Telemetry>,
 ) -> anyhow::Result<()> {
-    let telemetry = Arc::new(Telemetry::start(role.name, &common, &environment)?);
+    let address = listen_address(role, &common, &environment)?;
     let tls = match &common.tls_dir {
         Some(folder) => Some(Tls::read(Path::new(folder))?),
         None => None,
@@ -172,18 +181,12 @@ async fn live(
         connector: Connector::new(tls),
         events: Events::default(),
         faults: Faults::default(),
-        telemetry: telemetry.clone(),
+        telemetry,
         shutdown,
         common,
         environment,
     };
-    let result = (role.start)(chassis).await;
-    match &result {
-        Ok(()) => info!("stopped"),
-        Err(reason) => error!(reason = format!("{reason:#}"), "cannot go on"),
-    }
-    telemetry.flush().await;
-    result
+    (role.start)(chassis).await
 }
 
 /// Without certificates anyone who reaches the port is served, so it must be one that only this

@@ -180,10 +180,8 @@ fn with_reflection(services: Services) -> anyhow::Result<Services> {
         services.names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
     };
     let wrong = "building the reflection service";
-    let (v1, v1alpha) = (
-        builder().build_v1().context(wrong)?,
-        builder().build_v1alpha().context(wrong)?,
-    );
+    let (v1, v1alpha) =
+        (builder().build_v1().context(wrong)?, builder().build_v1alpha().context(wrong)?);
     Ok(services.with(v1).with(v1alpha))
 }
 
@@ -332,7 +330,9 @@ impl Connection {
                 let (router, call) = (router.clone(), calls.begin(request.uri().path()));
                 async move {
                     let response = router.oneshot(request).await;
-                    Ok::<_, Infallible>(call.follow(response.unwrap_or_else(|error| match error {})))
+                    Ok::<_, Infallible>(
+                        call.follow(response.unwrap_or_else(|error| match error {})),
+                    )
                 }
             }
         });

@@ -176,7 +176,11 @@ fn malformed<S: Settings>(reason: &str) -> anyhow::Error {
     match rest.rsplit_once(" provided by ") {
         Some((value, field)) => {
             let field = field.trim_start_matches(S::PREFIX).to_uppercase();
-            anyhow::anyhow!("{}{field}={}: {why}; see `--help`", S::PREFIX, value.trim_matches('\''))
+            anyhow::anyhow!(
+                "{}{field}={}: {why}; see `--help`",
+                S::PREFIX,
+                value.trim_matches('\'')
+            )
         }
         None => anyhow::anyhow!("{reason}"),
     }

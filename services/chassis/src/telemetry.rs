@@ -23,11 +23,13 @@ use serde_json::{Map, Value};
 use tonic::metadata::{KeyRef, MetadataMap};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::{Common, Environment, LogFormat};
 
@@ -218,21 +220,21 @@ impl Span {
 }
 
 fn log(role: &'static str, common: &Common) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&common.log)
+    let filter: Targets = (common.log.parse())
         .with_context(|| format!("CHASSIS_LOG={}: not a filter, such as info", common.log))?;
     let pretty = match common.log_format {
         LogFormat::Auto => io::stdout().is_terminal(),
         LogFormat::Json => false,
         LogFormat::Pretty => true,
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer();
     let result = if pretty {
-        subscriber.with_target(false).try_init()
+        registry.with(lines.with_target(false)).try_init()
     } else {
-        subscriber.event_format(Json { role }).try_init()
+        registry.with(lines.event_format(Json { role })).try_init()
     };
-    // Two roles in one process share one log.
-    result.map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+    result.context("starting the log")
 }
 
 /// One JSON object a line: when, how grave, which service, what, and the event's own fields.

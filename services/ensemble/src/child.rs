@@ -55,9 +55,7 @@ impl Running {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        let pid = child
-            .id()
-            .ok_or_else(|| io::Error::other("it ended at once"))?;
+        let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
         let mut pumps = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
             let sink = Arc::clone(sink);
@@ -68,12 +66,7 @@ impl Running {
             pumps.spawn(async move { pump(stderr, |line| sink.line(Stream::Stderr, line)).await });
         }
         let tie = child.stdin.take();
-        Ok(Self {
-            child,
-            pid,
-            pumps,
-            _tie: tie,
-        })
+        Ok(Self { child, pid, pumps, _tie: tie })
     }
 
     /// Waits until it has ended. May be abandoned and called again.
@@ -91,11 +84,7 @@ impl Running {
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
         // The number is ours until we have waited for the child.
-        if let Some(pid) = self
-            .child
-            .id()
-            .and_then(|pid| Pid::from_raw(pid.cast_signed()))
-        {
+        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
             // It may have ended just before.
             let _ = kill_process(pid, Signal::TERM);
         }

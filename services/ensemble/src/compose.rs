@@ -152,9 +152,7 @@ impl Compose {
     /// An expression is bad: the error names the service and the value.
     pub(crate) fn interpolate(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
         for (name, service) in &mut self.services {
-            service
-                .interpolate(lookup)
-                .with_context(|| format!("service {name}"))?;
+            service.interpolate(lookup).with_context(|| format!("service {name}"))?;
         }
         Ok(())
     }
@@ -164,9 +162,7 @@ impl Service {
     fn interpolate(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
         let mut interpolation = Interpolation::new(lookup);
         let mut replace = |place: &str, value: &mut String| -> Result<()> {
-            *value = interpolation
-                .text(value)
-                .with_context(|| place.to_owned())?;
+            *value = interpolation.text(value).with_context(|| place.to_owned())?;
             Ok(())
         };
         for (name, value) in &mut self.environment.0 {
@@ -183,19 +179,14 @@ impl Service {
             ("stop_grace_period", &mut self.stop_grace_period),
             ("healthcheck.interval", &mut self.healthcheck.interval),
         ] {
-            value
-                .as_mut()
-                .map_or(Ok(()), |value| replace(place, value))?;
+            value.as_mut().map_or(Ok(()), |value| replace(place, value))?;
         }
         for address in &mut self.networks.0 {
             replace("networks.ipv4_address", address)?;
         }
         for volume in &mut self.volumes {
             replace("volumes", &mut volume.target)?;
-            volume
-                .source
-                .as_mut()
-                .map_or(Ok(()), |source| replace("volumes", source))?;
+            volume.source.as_mut().map_or(Ok(()), |source| replace("volumes", source))?;
         }
         self.uses = interpolation.into_uses();
         Ok(())
@@ -257,10 +248,7 @@ impl Service {
             } else {
                 Source::Named(source)
             };
-            Some(Mount {
-                source,
-                target: volume.target.clone(),
-            })
+            Some(Mount { source, target: volume.target.clone() })
         });
         mounts.collect()
     }
@@ -283,13 +271,9 @@ fn duration(text: &str) -> Result<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-            .ok_or_else(wrong)?;
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(wrong)?;
         let (number, after) = rest.split_at(digits);
-        let letters = after
-            .find(|c: char| !c.is_alphabetic())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         let seconds = match unit {
             "us" | "µs" => 1e-6,
@@ -358,13 +342,7 @@ fn list_or_map<'de, D: Deserializer<'de>, T: Default, V: Deserialize<'de>>(
     entry: impl FnMut(&mut T, String, V),
 ) -> Result<T, D::Error> {
     let (value, entries) = (T::default(), PhantomData);
-    deserializer.deserialize_any(ListOrMap {
-        expecting,
-        item,
-        entry,
-        value,
-        entries,
-    })
+    deserializer.deserialize_any(ListOrMap { expecting, item, entry, value, entries })
 }
 
 impl<'de> Deserialize<'de> for Environment {
@@ -393,10 +371,7 @@ impl<'de> Deserialize<'de> for Dependencies {
             deserializer,
             "services as a mapping or a list of names",
             |all: &mut BTreeMap<_, _>, name| {
-                let dependency = Dependency {
-                    condition: Condition::default(),
-                    required: true,
-                };
+                let dependency = Dependency { condition: Condition::default(), required: true };
                 all.insert(name, dependency);
             },
             |all, name, dependency: Dependency| {
@@ -448,9 +423,7 @@ impl<'de> Deserialize<'de> for Build {
             fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Build, A::Error> {
                 let entries = serde::de::value::MapAccessDeserializer::new(entries);
                 let mut mapping = Mapping::deserialize(entries)?;
-                Ok(Build {
-                    role: mapping.args.0.remove("ROLE").flatten(),
-                })
+                Ok(Build { role: mapping.args.0.remove("ROLE").flatten() })
             }
         }
         deserializer.deserialize_any(Form)
@@ -505,14 +478,8 @@ fn short_volume(text: &str) -> Volume {
     }
     let mut parts = parts.into_iter();
     match (parts.next().unwrap_or_default(), parts.next()) {
-        (source, Some(target)) => Volume {
-            source: Some(source),
-            target,
-        },
-        (target, None) => Volume {
-            source: None,
-            target,
-        },
+        (source, Some(target)) => Volume { source: Some(source), target },
+        (target, None) => Volume { source: None, target },
     }
 }
 
@@ -525,12 +492,7 @@ mod tests {
     }
 
     fn environment(service: &Service) -> Vec<(&str, Option<&str>)> {
-        service
-            .environment
-            .0
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.as_deref()))
-            .collect()
+        service.environment.0.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect()
     }
 
     #[test]
@@ -549,15 +511,9 @@ mod tests {
         assert_eq!(service.profiles, ["q"]);
         assert_eq!(service.role(), Some("r"));
         assert_eq!(service.restart().expect("known"), Restart::No);
-        assert_eq!(
-            service.stop_grace_period().expect("well formed"),
-            Duration::from_secs(3)
-        );
+        assert_eq!(service.stop_grace_period().expect("well formed"), Duration::from_secs(3));
         assert_eq!(compose.services["t"].network_mode.as_deref(), Some("none"));
-        assert_eq!(
-            compose.services["t"].restart().expect("known"),
-            Restart::Always
-        );
+        assert_eq!(compose.services["t"].restart().expect("known"), Restart::Always);
     }
 
     #[test]
@@ -585,31 +541,22 @@ mod tests {
         let compose = parse(
             "services:\n\
              \x20 s:\n    build: .\n    environment: [A=1, B, 'C=x=y']\n    depends_on: [t]\n\
-             \x20   networks: [n]\n    volumes: ['./a:/b:ro', 'data:/d', '/anonymous', '${X:-./y}:/z']\n\
+             \x20   networks: [n]\n\
+             \x20   volumes: ['./a:/b:ro', 'data:/d', '/anonymous', '${X:-./y}:/z']\n\
              \x20   ports: ['1:2']\n    unknown: { x: [1] }\n\
              \x20 t:\n    depends_on: { s: { condition: service_healthy, required: false } }\n\
              \x20   networks: { n: { ipv4_address: 10.0.0.1 }, m: }\n\
              \x20   volumes: [{ type: bind, source: ./a, target: /b, read_only: true }]\n",
         );
         let (s, t) = (&compose.services["s"], &compose.services["t"]);
-        assert_eq!(
-            environment(s),
-            [("A", Some("1")), ("B", None), ("C", Some("x=y"))]
-        );
+        assert_eq!(environment(s), [("A", Some("1")), ("B", None), ("C", Some("x=y"))]);
         assert_eq!(s.depends_on.0["t"].condition, Condition::Started);
-        let mount = |source, target: &str| Mount {
-            source,
-            target: target.to_owned(),
-        };
+        let mount = |source, target: &str| Mount { source, target: target.to_owned() };
         let path = |path: &str| Source::Path(path.to_owned());
         let named = Source::Named("data".to_owned());
         // Before interpolation the third looks like a name.
         let late = Source::Named("${X:-./y}".to_owned());
-        let expected = [
-            mount(path("./a"), "/b"),
-            mount(named, "/d"),
-            mount(late, "/z"),
-        ];
+        let expected = [mount(path("./a"), "/b"), mount(named, "/d"), mount(late, "/z")];
         assert_eq!(s.mounts(), expected);
         assert_eq!(t.depends_on.0["s"].condition, Condition::Healthy);
         assert!(!t.depends_on.0["s"].required);
@@ -620,17 +567,11 @@ mod tests {
     #[test]
     fn bad_yaml_is_named_with_line_and_column() {
         for (text, expected) in [
-            (
-                "services:\n  s:\n    environment: {A: 1\n  t: 1\n",
-                "line 4, column 4",
-            ),
+            ("services:\n  s:\n    environment: {A: 1\n  t: 1\n", "line 4, column 4"),
             ("services:\n  s:\n    <<: *nothing\n", "line 3, column 9"),
             ("services:\n  s: {}\n  s: {}\n", "line 3, column 3"),
             ("services:\n  s:\n    environment: 3\n", "line 3, column 5"),
-            (
-                "services:\n  s:\n    depends_on: { t: { condition: never } }\n",
-                "line 3",
-            ),
+            ("services:\n  s:\n    depends_on: { t: { condition: never } }\n", "line 3"),
         ] {
             let error = Compose::parse(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{error}");
@@ -641,10 +582,7 @@ mod tests {
     fn a_role_is_the_last_word_of_an_image_of_ours() {
         for (image, role) in [
             ("ensemble/overlay-worker", Some("overlay-worker")),
-            (
-                "registry.example.org:5000/ensemble/raft-node:1.2",
-                Some("raft-node"),
-            ),
+            ("registry.example.org:5000/ensemble/raft-node:1.2", Some("raft-node")),
             ("ensemble/host@sha256:0123", Some("host")),
             ("prom/prometheus:v3.7.3", None),
             ("notensemble/host", None),
@@ -658,12 +596,7 @@ mod tests {
 
     #[test]
     fn durations_are_those_of_compose() {
-        for (text, ms) in [
-            ("500ms", 500),
-            ("10s", 10_000),
-            ("1m30s", 90_000),
-            ("1.5s", 1_500),
-        ] {
+        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("1m30s", 90_000), ("1.5s", 1_500)] {
             assert_eq!(duration(text).expect(text), Duration::from_millis(ms));
         }
         for text in ["", "10", "s", "10x", "1m-3s", "0s"] {
@@ -673,27 +606,12 @@ mod tests {
 
     #[test]
     fn restart_policies_are_those_of_compose() {
-        let policy = |text: &str| Service {
-            restart: Some(text.to_owned()),
-            ..Service::default()
-        };
-        assert_eq!(
-            policy("on-failure:3").restart().expect("known"),
-            Restart::OnFailure(Some(3))
-        );
-        assert_eq!(
-            policy("on-failure").restart().expect("known"),
-            Restart::OnFailure(None)
-        );
-        assert_eq!(
-            policy("unless-stopped").restart().expect("known"),
-            Restart::Always
-        );
+        let policy = |text: &str| Service { restart: Some(text.to_owned()), ..Service::default() };
+        assert_eq!(policy("on-failure:3").restart().expect("known"), Restart::OnFailure(Some(3)));
+        assert_eq!(policy("on-failure").restart().expect("known"), Restart::OnFailure(None));
+        assert_eq!(policy("unless-stopped").restart().expect("known"), Restart::Always);
         assert_eq!(Service::default().restart().expect("known"), Restart::No);
-        let error = policy("sometimes")
-            .restart()
-            .expect_err("unknown")
-            .to_string();
+        let error = policy("sometimes").restart().expect_err("unknown").to_string();
         assert!(error.contains("`sometimes`"), "{error}");
     }
 
@@ -701,9 +619,6 @@ mod tests {
     fn a_bad_expression_is_named_with_its_service_and_value() {
         let mut compose = parse("services:\n  s:\n    environment: { A: '${B' }\n");
         let error = compose.interpolate(&|_| None).expect_err("bad");
-        assert_eq!(
-            format!("{error:#}"),
-            "service s: environment A: `${B`: has no closing brace"
-        );
+        assert_eq!(format!("{error:#}"), "service s: environment A: `${B`: has no closing brace");
     }
 }

@@ -32,15 +32,9 @@ pub(crate) fn parse(
 
 fn assignment(line: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(String, String)> {
     let line = line.strip_prefix("export ").unwrap_or(line);
-    let (name, value) = line
-        .split_once('=')
-        .context("is no assignment NAME=value")?;
+    let (name, value) = line.split_once('=').context("is no assignment NAME=value")?;
     let (name, value) = (name.trim(), value.trim());
-    if name.is_empty()
-        || !name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-    {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
         bail!("`{name}` is no name of a variable");
     }
     let value = if let Some(rest) = value.strip_prefix('\'') {
@@ -50,10 +44,7 @@ fn assignment(line: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(St
         Interpolation::new(lookup).text(&unescape(rest)?)?
     } else {
         // A comment begins after white space.
-        let end = value
-            .find(" #")
-            .or_else(|| value.find("\t#"))
-            .unwrap_or(value.len());
+        let end = value.find(" #").or_else(|| value.find("\t#")).unwrap_or(value.len());
         Interpolation::new(lookup).text(value[..end].trim_end())?
     };
     Ok((name.to_owned(), value))
@@ -99,10 +90,8 @@ mod tests {
             ("E", ""),
             ("F", "a#b"),
         ];
-        let pairs: Vec<_> = variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let pairs: Vec<_> =
+            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(pairs, expected);
     }
 

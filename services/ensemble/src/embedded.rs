@@ -10,18 +10,12 @@ use anyhow::{Context, Result};
 pub(crate) const FILES: [(&str, &str); 3] = [
     ("compose.yaml", include_str!("../../../compose.yaml")),
     (".env", include_str!("../../../.env")),
-    (
-        "services/overlay/two_hosts_config.json",
-        include_str!("../../overlay/two_hosts_config.json"),
-    ),
+    ("services/overlay/two_hosts_config.json", include_str!("../../overlay/two_hosts_config.json")),
 ];
 
 /// The text of one of the files.
 pub(crate) fn text(path: &str) -> Option<&'static str> {
-    FILES
-        .iter()
-        .find(|(name, _)| *name == path)
-        .map(|(_, text)| *text)
+    FILES.iter().find(|(name, _)| *name == path).map(|(_, text)| *text)
 }
 
 /// Writes the files below `folder`.

@@ -38,10 +38,7 @@ pub(crate) struct Interpolation<'a> {
 
 impl<'a> Interpolation<'a> {
     pub(crate) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self {
-            lookup,
-            uses: Vec::new(),
-        }
+        Self { lookup, uses: Vec::new() }
     }
 
     pub(crate) fn into_uses(self) -> Vec<Use> {
@@ -111,11 +108,7 @@ impl<'a> Interpolation<'a> {
             }
             (Some('?'), word) if unset => {
                 let word = self.nested(word, depth + 1)?;
-                let reason = if word.is_empty() {
-                    "is required, and not set"
-                } else {
-                    &word
-                };
+                let reason = if word.is_empty() { "is required, and not set" } else { &word };
                 Err(bad(&whole(), reason))
             }
             (Some('-' | '?'), _) => Ok(self.used(name, value)),
@@ -129,27 +122,19 @@ impl<'a> Interpolation<'a> {
     }
 
     fn used(&mut self, variable: &str, value: String) -> String {
-        self.uses.push(Use {
-            variable: variable.to_owned(),
-            value: value.clone(),
-        });
+        self.uses.push(Use { variable: variable.to_owned(), value: value.clone() });
         value
     }
 }
 
 fn bad(expression: &str, reason: &str) -> Bad {
-    Bad {
-        expression: expression.to_owned(),
-        reason: reason.to_owned(),
-    }
+    Bad { expression: expression.to_owned(), reason: reason.to_owned() }
 }
 
 /// The length of the variable's name with which this text begins.
 fn name_length(text: &str) -> usize {
     let digit_first = text.starts_with(|first: char| first.is_ascii_digit());
-    let end = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
     if digit_first { 0 } else { end }
 }
 
@@ -189,10 +174,7 @@ mod tests {
     }
 
     fn error(text: &str) -> String {
-        Interpolation::new(&lookup)
-            .text(text)
-            .expect_err(text)
-            .to_string()
+        Interpolation::new(&lookup).text(text).expect_err(text).to_string()
     }
 
     #[test]
@@ -223,10 +205,7 @@ mod tests {
         assert_eq!(error("${}"), "`${}`: names no variable");
         assert_eq!(error("${1A}"), "`${1A}`: names no variable");
         assert_eq!(error("${UNSET:?set me}"), "`${UNSET:?set me}`: set me");
-        assert_eq!(
-            error("${EMPTY:?}"),
-            "`${EMPTY:?}`: is required, and not set"
-        );
+        assert_eq!(error("${EMPTY:?}"), "`${EMPTY:?}`: is required, and not set");
         assert!(error("5 $ 6").contains("`$$`"));
         assert!(error("${SET!x}").starts_with("`${SET!x}`: after the name"));
         assert!(error("${SET:}").starts_with("`${SET:}`: after the name"));
@@ -237,14 +216,9 @@ mod tests {
     #[test]
     fn what_was_used_is_remembered() {
         let mut interpolation = Interpolation::new(&lookup);
-        interpolation
-            .text("${HOST:-a}:${PORT:-1}")
-            .expect("well formed");
+        interpolation.text("${HOST:-a}:${PORT:-1}").expect("well formed");
         let uses = interpolation.into_uses();
-        let pairs: Vec<_> = uses
-            .iter()
-            .map(|u| (u.variable.as_str(), u.value.as_str()))
-            .collect();
+        let pairs: Vec<_> = uses.iter().map(|u| (u.variable.as_str(), u.value.as_str())).collect();
         assert_eq!(pairs, [("HOST", "a"), ("PORT", "50052")]);
     }
 }

@@ -93,11 +93,7 @@ enum End {
     /// We asked it to.
     Asked { killed: bool },
     /// By itself, after having been healthy for so long.
-    Itself {
-        how: String,
-        well: bool,
-        healthy_for: Duration,
-    },
+    Itself { how: String, well: bool, healthy_for: Duration },
 }
 
 impl Keeper {
@@ -111,23 +107,14 @@ impl Keeper {
         loop {
             let (how, well, healthy_for) = match self.live().await {
                 End::Asked { killed } => return self.report(Change::Stopped { killed }).await,
-                End::Itself {
-                    how,
-                    well,
-                    healthy_for,
-                } => (how, well, healthy_for),
+                End::Itself { how, well, healthy_for } => (how, well, healthy_for),
             };
             if healthy_for >= RECOVERED {
                 pause = BACKOFF_FIRST;
             }
             let again = starts_again(self.unit.restart, well, restarts);
             let again_in = again.then_some(pause);
-            self.report(Change::Ended {
-                how,
-                well,
-                again_in,
-            })
-            .await;
+            self.report(Change::Ended { how, well, again_in }).await;
             if !again {
                 return;
             }
@@ -144,13 +131,7 @@ impl Keeper {
 
     async fn report(&self, change: Change) {
         // The supervisor hears us out: it ends after all keepers.
-        let _ = self
-            .reports
-            .send(Report {
-                position: self.position,
-                change,
-            })
-            .await;
+        let _ = self.reports.send(Report { position: self.position, change }).await;
     }
 
     /// Waits for what the service depends on; false when all shall stop before.
@@ -173,11 +154,7 @@ impl Keeper {
             Ok(running) => running,
             Err(error) => {
                 let how = format!("cannot start: {error}");
-                return End::Itself {
-                    how,
-                    well: false,
-                    healthy_for: Duration::ZERO,
-                };
+                return End::Itself { how, well: false, healthy_for: Duration::ZERO };
             }
         };
         self.report(Change::Started { pid: running.pid }).await;
@@ -195,11 +172,7 @@ impl Keeper {
         if let Some(complaint) = self.sink.take_complaint().filter(|_| !well) {
             how = format!("{how}: {complaint}");
         }
-        End::Itself {
-            how,
-            well,
-            healthy_for: pulse.healthy_for(),
-        }
+        End::Itself { how, well, healthy_for: pulse.healthy_for() }
     }
 
     /// Ends a life: gently first.
@@ -269,14 +242,7 @@ struct Pulse<'a> {
 impl<'a> Pulse<'a> {
     fn new(unit: &'a Unit, client_certs: Option<PathBuf>) -> Self {
         let born = Instant::now();
-        Self {
-            unit,
-            client_certs,
-            born,
-            healthy: None,
-            was_healthy: false,
-            failed: 0,
-        }
+        Self { unit, client_certs, born, healthy: None, was_healthy: false, failed: 0 }
     }
 
     /// Waits until the service becomes healthy or ceases to be. May be abandoned and called again.
@@ -349,9 +315,6 @@ mod tests {
     #[test]
     fn an_end_is_described() {
         assert_eq!(describe(Ok(ExitStatus::from_raw(0x100))), "exited with 1");
-        assert_eq!(
-            describe(Ok(ExitStatus::from_raw(9))),
-            "was killed by signal 9"
-        );
+        assert_eq!(describe(Ok(ExitStatus::from_raw(9))), "was killed by signal 9");
     }
 }

@@ -18,15 +18,9 @@ pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Nearest<'a> {
-    let best = candidates
-        .into_iter()
-        .map(|name| (edits(word, name), name))
-        .min();
+    let best = candidates.into_iter().map(|name| (edits(word, name), name)).min();
     let limit = word.chars().count().div_ceil(3);
-    Nearest(
-        best.filter(|(edits, _)| *edits <= limit)
-            .map(|(_, name)| name),
-    )
+    Nearest(best.filter(|(edits, _)| *edits <= limit).map(|(_, name)| name))
 }
 
 /// Levenshtein's distance, in characters.

@@ -16,12 +16,14 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::paint::{Colour, Palette};
-use crate::render::render;
+use crate::render::{complaint, render};
 
 /// A log that has grown past this is set aside as `.1` (16 MiB).
 const FILE_LIMIT: u64 = 16 << 20;
 /// A longer line is broken (64 KiB).
 const LINE_LIMIT: usize = 64 << 10;
+/// Of a row of complaints the first tell the reason; a panic takes two lines to tell its own.
+const COMPLAINTS_LIMIT: usize = 2;
 /// How many lines may wait for the screen.
 const SCREEN_LIMIT: usize = 4096;
 /// How long the last lines may take to reach the screen.
@@ -44,11 +46,7 @@ impl LogFile {
         let open = || -> io::Result<Self> {
             let file = OpenOptions::new().create(true).append(true).open(&path)?;
             let size = file.metadata()?.len();
-            let mut log = Self {
-                path: path.clone(),
-                file,
-                size,
-            };
+            let mut log = Self { path: path.clone(), file, size };
             log.set_aside_when_large()?;
             Ok(log)
         };
@@ -58,10 +56,7 @@ impl LogFile {
     fn set_aside_when_large(&mut self) -> io::Result<()> {
         if self.size > FILE_LIMIT {
             fs::rename(&self.path, set_aside(&self.path))?;
-            self.file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&self.path)?;
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
             self.size = self.file.metadata()?.len();
         }
         Ok(())
@@ -107,18 +102,11 @@ impl Screen {
             let _ = show(&waiting, &count);
             let _ = finish.send(());
         });
-        Self {
-            lines,
-            dropped,
-            finished,
-        }
+        Self { lines, dropped, finished }
     }
 
     pub(crate) fn handle(&self) -> ScreenHandle {
-        ScreenHandle {
-            lines: self.lines.clone(),
-            dropped: Arc::clone(&self.dropped),
-        }
+        ScreenHandle { lines: self.lines.clone(), dropped: Arc::clone(&self.dropped) }
     }
 
     /// Waits until all is shown, for a moment; all handles must be gone.
@@ -153,10 +141,7 @@ fn show(waiting: &Receiver<String>, dropped: &AtomicU64) -> io::Result<()> {
         writeln!(screen, "{line}")?;
         let missing = dropped.swap(0, Ordering::Relaxed);
         if missing > 0 {
-            writeln!(
-                screen,
-                "… {missing} lines are not shown: the files of the logs have them"
-            )?;
+            writeln!(screen, "… {missing} lines are not shown: the files of the logs have them")?;
         }
     }
 }
@@ -167,8 +152,8 @@ pub(crate) struct Sink {
     screen: Option<ScreenHandle>,
     label: String,
     palette: Palette,
-    /// What it said last on standard error.
-    complaint: Mutex<Option<String>>,
+    /// What it has complained of since it last said anything else.
+    complaints: Mutex<Vec<String>>,
 }
 
 /// Which of its two outputs a process wrote to.
@@ -189,13 +174,7 @@ impl Sink {
         palette: Palette,
     ) -> Self {
         let label = palette.paint(colour, format!("{name:width$} |"));
-        Self {
-            log: Mutex::new(log),
-            screen,
-            label,
-            palette,
-            complaint: Mutex::new(None),
-        }
+        Self { log: Mutex::new(log), screen, label, palette, complaints: Mutex::new(Vec::new()) }
     }
 
     /// Takes one line.
@@ -207,21 +186,21 @@ impl Sink {
         if let Some(screen) = &self.screen {
             screen.show(format!("{} {}", self.label, render(line, self.palette)));
         }
-        if stream == Stream::Stderr && !line.trim().is_empty() {
-            let complaint = render(line, Palette::plain());
-            *self
-                .complaint
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(complaint);
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        match complaint(line, stream == Stream::Stderr) {
+            Some(complaint) if complaints.len() < COMPLAINTS_LIMIT => complaints.push(complaint),
+            Some(_) => (),
+            // It went on after what it complained of.
+            None => complaints.clear(),
         }
     }
 
-    /// What was last said on standard error, once.
+    /// What the process complained of at the very end, once.
     pub(crate) fn take_complaint(&self) -> Option<String> {
-        self.complaint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let complaint = complaints.join(" ");
+        complaints.clear();
+        Some(complaint).filter(|complaint| !complaint.is_empty())
     }
 }
 
@@ -255,9 +234,7 @@ mod tests {
 
     fn pumped(bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(pump(bytes, |line| lines.push(line.to_owned())));
         lines
     }

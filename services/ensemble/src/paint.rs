@@ -18,13 +18,8 @@ pub(crate) enum Colour {
 }
 
 /// The colours that tell services apart.
-const OF_SERVICES: [Colour; 5] = [
-    Colour::Cyan,
-    Colour::Magenta,
-    Colour::Green,
-    Colour::Yellow,
-    Colour::Blue,
-];
+const OF_SERVICES: [Colour; 5] =
+    [Colour::Cyan, Colour::Magenta, Colour::Green, Colour::Yellow, Colour::Blue];
 
 impl Colour {
     /// The colour of the service at a position.
@@ -42,12 +37,8 @@ pub(crate) struct Palette {
 impl Palette {
     /// Colours when standard output is a terminal and `NO_COLOR` is not set.
     pub(crate) fn of_stdout(environment: &Environment) -> Self {
-        let refused = environment
-            .get("NO_COLOR")
-            .is_some_and(|value| !value.is_empty());
-        Self {
-            on: std::io::stdout().is_terminal() && !refused,
-        }
+        let refused = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { on: std::io::stdout().is_terminal() && !refused }
     }
 
     /// No colours.
@@ -56,11 +47,7 @@ impl Palette {
     }
 
     pub(crate) fn paint(self, colour: Colour, text: impl Display) -> String {
-        if self.on {
-            format!("\x1b[{}m{text}\x1b[0m", colour as u8)
-        } else {
-            text.to_string()
-        }
+        if self.on { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.to_string() }
     }
 }
 
@@ -78,29 +65,20 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn painted(text: impl Display, colour: Colour) -> Self {
-        Self {
-            text: text.to_string(),
-            colour: Some(colour),
-        }
+        Self { text: text.to_string(), colour: Some(colour) }
     }
 }
 
 impl<T: Display> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self {
-            text: text.to_string(),
-            colour: None,
-        }
+        Self { text: text.to_string(), colour: None }
     }
 }
 
 impl Table {
     pub(crate) fn new<const N: usize>(palette: Palette, heading: [&str; N]) -> Self {
         let heading = heading.map(|text| Cell::painted(text, Colour::Grey));
-        Self {
-            palette,
-            rows: vec![heading.into()],
-        }
+        Self { palette, rows: vec![heading.into()] }
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [Cell; N]) {
@@ -113,10 +91,7 @@ impl Display for Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells
-                .map(|cell| cell.text.chars().count())
-                .max()
-                .unwrap_or(0)
+            cells.map(|cell| cell.text.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
@@ -156,10 +131,7 @@ mod tests {
         table.row([Cell::painted("x", Colour::Red), "y".into()]);
         table.row(["no space at the end".into(), "".into()]);
         let text = table.to_string();
-        assert!(
-            text.contains(&format!("\x1b[31mx\x1b[0m{}y\n", " ".repeat(20))),
-            "{text}"
-        );
+        assert!(text.contains(&format!("\x1b[31mx\x1b[0m{}y\n", " ".repeat(20))), "{text}");
         assert!(text.ends_with("at the end\n"), "{text}");
     }
 }

@@ -24,14 +24,9 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) async fn check(plan: &Plan, certs: Option<&Path>, patience: Duration) -> Result<()> {
     let mut owners: BTreeMap<SocketAddr, &str> = BTreeMap::new();
     for unit in &plan.units {
-        let Unit {
-            service, address, ..
-        } = unit;
+        let Unit { service, address, .. } = unit;
         if let Some(other) = owners.insert(*address, service) {
-            bail!(
-                "services {other} and {service} have the same address {address}{}",
-                remedy(unit)
-            );
+            bail!("services {other} and {service} have the same address {address}{}", remedy(unit));
         }
         for path in &unit.mounts {
             mount(path).with_context(|| format!("service {service}"))?;
@@ -85,9 +80,7 @@ fn port(unit: &Unit) -> Result<()> {
 fn remedy(unit: &Unit) -> String {
     let port = unit.address.port().to_string();
     let variable = unit.uses.iter().find(|used| used.value == port);
-    variable.map_or_else(String::new, |used| {
-        format!("; set {} to another", used.variable)
-    })
+    variable.map_or_else(String::new, |used| format!("; set {} to another", used.variable))
 }
 
 /// The host's own address must be on this machine.
@@ -97,9 +90,8 @@ fn remedy(unit: &Unit) -> String {
 /// It is not: the error says which variable to set.
 pub(crate) fn host(number: u32, address: &str) -> Result<()> {
     let variable = format!("HOST_{number}");
-    let parsed: IpAddr = address
-        .parse()
-        .with_context(|| format!("host {number}: `{address}` is no address"))?;
+    let parsed: IpAddr =
+        address.parse().with_context(|| format!("host {number}: `{address}` is no address"))?;
     match UdpSocket::bind((parsed, 0)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => bail!(
@@ -114,16 +106,10 @@ pub(crate) fn host(number: u32, address: &str) -> Result<()> {
 
 /// Who listens on a TCP port, where the system tells: `process 4121 (raft-node)`.
 fn listener(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .find_map(|table| {
-            let table = fs::read_to_string(table).ok()?;
-            table
-                .lines()
-                .skip(1)
-                .find_map(|line| listening(line, port))
-                .map(str::to_owned)
-        })?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let table = fs::read_to_string(table).ok()?;
+        table.lines().skip(1).find_map(|line| listening(line, port)).map(str::to_owned)
+    })?;
     let socket = format!("socket:[{inode}]");
     let holds = |process: &Path| {
         let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
@@ -133,22 +119,12 @@ fn listener(port: u16) -> Option<String> {
             .flatten()
             .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == &*socket))
     };
-    let processes = fs::read_dir("/proc")
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path());
+    let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
     let process = processes
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| is_number(&name.to_string_lossy()))
-        })
+        .filter(|path| path.file_name().is_some_and(|name| is_number(&name.to_string_lossy())))
         .find(|path| holds(path))?;
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    Some(format!(
-        "process {} ({})",
-        process.file_name()?.display(),
-        name.trim()
-    ))
+    Some(format!("process {} ({})", process.file_name()?.display(), name.trim()))
 }
 
 fn is_number(text: &str) -> bool {
@@ -186,24 +162,15 @@ mod tests {
         let listener_here = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener_here.local_addr().expect("bound").port();
         let who = listener(port).expect("found");
-        assert!(
-            who.starts_with(&format!("process {} (", std::process::id())),
-            "{who}"
-        );
+        assert!(who.starts_with(&format!("process {} (", std::process::id())), "{who}");
     }
 
     #[test]
     fn an_address_of_no_interface_is_refused_with_its_variable() {
         host(1, "127.0.0.1").expect("loopback is here");
         let error = host(2, "192.0.2.1").expect_err("nobody's").to_string();
-        assert!(
-            error.contains("set HOST_2 to an address of this machine"),
-            "{error}"
-        );
+        assert!(error.contains("set HOST_2 to an address of this machine"), "{error}");
         let error = host(2, "here").expect_err("no address");
-        assert!(
-            error.to_string().contains("`here` is no address"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("`here` is no address"), "{error}");
     }
 }

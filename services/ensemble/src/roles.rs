@@ -11,7 +11,7 @@ pub(crate) const HOLDER: &str = "host";
 
 /// All roles; a system is added here with one line.
 pub(crate) fn all() -> impl Iterator<Item = &'static Role> {
-    std::iter::once(&chassis::HOST).chain(overlay::ROLES)
+    std::iter::once(&chassis::HOST).chain(overlay::ROLES.iter().copied())
 }
 
 /// The role of this name.
@@ -22,10 +22,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Role> {
 pub(crate) fn find(name: &str) -> Result<&'static Role> {
     all().find(|role| role.name == name).ok_or_else(|| {
         let names = all().map(|role| role.name);
-        anyhow!(
-            "there is no role {name}{}",
-            nearest(name, names).suggestion("ensemble role")
-        )
+        anyhow!("there is no role {name}{}", nearest(name, names).suggestion("ensemble role"))
     })
 }
 
@@ -42,18 +39,9 @@ mod tests {
 
     #[test]
     fn a_typo_is_answered_with_the_nearest_name() {
-        let error = find("overlay-leadr")
-            .err()
-            .expect("no such role")
-            .to_string();
-        assert_eq!(
-            error,
-            "there is no role overlay-leadr: do you mean overlay-leader?"
-        );
-        let error = find("xyzzy").err().expect("no such role").to_string();
-        assert_eq!(
-            error,
-            "there is no role xyzzy: `ensemble role` lists what there is"
-        );
+        let error = find("overlay-leadr").expect_err("no such role").to_string();
+        assert_eq!(error, "there is no role overlay-leadr: do you mean overlay-leader?");
+        let error = find("xyzzy").expect_err("no such role").to_string();
+        assert_eq!(error, "there is no role xyzzy: `ensemble role` lists what there is");
     }
 }

@@ -143,12 +143,8 @@ impl Folder {
     /// Another supervisor holds it: the error says who.
     pub(crate) async fn lock(&self) -> Result<Lock> {
         let path = self.lock_file();
-        let open = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&path);
+        let open =
+            OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path);
         let mut file = open.with_context(|| format!("cannot open {}", path.display()))?;
         let started = tokio::time::Instant::now();
         loop {
@@ -164,17 +160,12 @@ impl Folder {
                 }
             }
         }
-        file.set_len(0)
-            .and_then(|()| write!(file, "{}", std::process::id()))?;
+        file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()))?;
         Ok(Lock { _file: file })
     }
 
     fn describe_holder(&self) -> String {
-        let who = self
-            .holder()
-            .ok()
-            .flatten()
-            .map_or_else(String::new, |pid| format!(" {pid}"));
+        let who = self.holder().ok().flatten().map_or_else(String::new, |pid| format!(" {pid}"));
         let profiles = match self.read() {
             Ok(Some(state)) => format!(" ({})", state.profiles.join(", ")),
             _ => String::new(),
@@ -185,7 +176,7 @@ impl Folder {
         )
     }
 
-    /// The process that holds the lock, if any does.
+    /// The process that holds the lock, if any does and has said so: it does right after.
     ///
     /// # Errors
     ///
@@ -205,10 +196,7 @@ impl Folder {
                 let mut text = String::new();
                 file.rewind()?;
                 file.read_to_string(&mut text)?;
-                let pid = text.trim().parse().ok();
-                Ok(Some(pid.with_context(|| {
-                    format!("{} names no process", path.display())
-                })?))
+                Ok(text.trim().parse().ok())
             }
         }
     }
@@ -225,9 +213,7 @@ impl Folder {
             read => read.with_context(|| format!("cannot read {}", path.display()))?,
         };
         let state = serde_json::from_slice(&text);
-        Ok(Some(state.with_context(|| {
-            format!("cannot understand {}", path.display())
-        })?))
+        Ok(Some(state.with_context(|| format!("cannot understand {}", path.display()))?))
     }
 
     /// The state of the supervisor that lives, if one does.
@@ -269,9 +255,7 @@ mod tests {
     use super::*;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(future)
     }
 
@@ -284,10 +268,7 @@ mod tests {
         let lock = block_on(folder.lock()).expect("free");
         assert_eq!(folder.holder().expect("readable"), Some(std::process::id()));
         let error = block_on(folder.lock()).err().expect("taken").to_string();
-        assert!(
-            error.contains(&format!("process {}", std::process::id())),
-            "{error}"
-        );
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(lock);
         assert_eq!(folder.holder().expect("readable"), None);
         block_on(folder.lock()).expect("free again");
@@ -317,10 +298,7 @@ mod tests {
         };
         folder.write(&state).expect("written");
         let read = folder.read().expect("readable").expect("there");
-        assert_eq!(
-            serde_json::to_value(&read).unwrap(),
-            serde_json::to_value(&state).unwrap()
-        );
+        assert_eq!(serde_json::to_value(&read).unwrap(), serde_json::to_value(&state).unwrap());
         assert!(read.all_healthy());
         // Nobody holds the lock: what is written is of the past.
         assert!(folder.running().expect("readable").is_none());

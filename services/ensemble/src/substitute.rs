@@ -69,35 +69,19 @@ mod tests {
         let addresses = set(&["192.168.1.1", "192.168.1.2"]);
         let services = set(&["raft-1", "raft-10", "console", "text"]);
         let table = [
-            (
-                "A=192.168.1.1:1, B=192.168.1.2:2",
-                "A=127.0.0.1:1, B=127.0.0.1:2",
-            ),
-            (
-                "192.168.1.10:1 1192.168.1.1:2",
-                "192.168.1.10:1 1192.168.1.1:2",
-            ),
+            ("A=192.168.1.1:1, B=192.168.1.2:2", "A=127.0.0.1:1, B=127.0.0.1:2"),
+            ("192.168.1.10:1 1192.168.1.1:2", "192.168.1.10:1 1192.168.1.1:2"),
             ("192.168.1.1.5", "192.168.1.1.5"),
-            (
-                "raft-1:50071,raft-10:50072",
-                "127.0.0.1:50071,127.0.0.1:50072",
-            ),
+            ("raft-1:50071,raft-10:50072", "127.0.0.1:50071,127.0.0.1:50072"),
             ("raft-1=raft-1:50071", "raft-1=127.0.0.1:50071"),
             ("http://console:4317/v1", "http://127.0.0.1:4317/v1"),
-            (
-                "my-raft-1:1 raft-1-x:1 raft-1.y:1",
-                "my-raft-1:1 raft-1-x:1 raft-1.y:1",
-            ),
+            ("my-raft-1:1 raft-1-x:1 raft-1.y:1", "my-raft-1:1 raft-1-x:1 raft-1.y:1"),
             ("a text: about raft-1", "a text: about raft-1"),
             ("", ""),
             ("ünï 192.168.1.1 cödé", "ünï 127.0.0.1 cödé"),
         ];
         for (value, expected) in table {
-            assert_eq!(
-                to_loopback(value, &addresses, &services),
-                expected,
-                "{value}"
-            );
+            assert_eq!(to_loopback(value, &addresses, &services), expected, "{value}");
         }
     }
 

@@ -55,24 +55,11 @@ impl Supervisor {
         let mut signals = Signals::install()?;
         let screen = (!self.background).then(Screen::start);
         let handle = || screen.as_ref().map(Screen::handle);
-        let width = self
-            .plan
-            .units
-            .iter()
-            .map(|unit| unit.service.len())
-            .max()
-            .unwrap_or(0);
+        let width = self.plan.units.iter().map(|unit| unit.service.len()).max().unwrap_or(0);
         let width = width.max(OWN_NAME.len());
         let sink = |name: &str, colour| -> Result<Arc<Sink>> {
             let log = LogFile::open(self.folder.log(name))?;
-            Ok(Arc::new(Sink::new(
-                log,
-                handle(),
-                name,
-                width,
-                colour,
-                self.palette,
-            )))
+            Ok(Arc::new(Sink::new(log, handle(), name, width, colour, self.palette)))
         };
         let own_sink = sink(OWN_NAME, Colour::Grey)?;
         let mut sinks = Vec::with_capacity(self.plan.units.len());
@@ -84,10 +71,7 @@ impl Supervisor {
         let mut board = Board::new(&self, own_sink, handle());
         board.write()?;
         for service in &self.plan.skipped {
-            board.say(
-                "WARN",
-                format!("{service} is no role of ours: only Docker runs it"),
-            );
+            board.say("WARN", format!("{service} is no role of ours: only Docker runs it"));
         }
         let mut keepers = JoinSet::new();
         for (position, (unit, sink)) in self.plan.units.into_iter().zip(sinks).enumerate() {
@@ -183,11 +167,7 @@ impl Board {
                 client_certs: supervisor.client_certs.clone(),
                 services: plan.units.iter().map(services).collect(),
             },
-            phases: plan
-                .units
-                .iter()
-                .map(|_| watch::Sender::new(Phase::Waiting))
-                .collect(),
+            phases: plan.units.iter().map(|_| watch::Sender::new(Phase::Waiting)).collect(),
             sink,
             screen,
             palette: supervisor.palette,
@@ -230,10 +210,7 @@ impl Board {
     fn stop(&mut self) {
         if self.stopping == Stop::No {
             self.stopping = Stop::Gently;
-            self.say(
-                "INFO",
-                "stopping all services; once more kills them".to_owned(),
-            );
+            self.say("INFO", "stopping all services; once more kills them".to_owned());
         } else {
             self.stopping = Stop::AtOnce;
             self.say("WARN", "killing all services".to_owned());
@@ -263,11 +240,7 @@ impl Board {
                 service.state = Phase::Unhealthy;
                 Some(("WARN", format!("{name} is not healthy: {reason}")))
             }
-            Change::Ended {
-                how,
-                well,
-                again_in,
-            } => {
+            Change::Ended { how, well, again_in } => {
                 (service.pid, service.started_unix_ms) = (None, None);
                 match again_in {
                     Some(pause) => {
@@ -307,26 +280,14 @@ impl Board {
         }
         self.welcomed = true;
         let took = self.started.elapsed();
-        self.say(
-            "INFO",
-            format!("all services are healthy after {}", short(took)),
-        );
+        self.say("INFO", format!("all services are healthy after {}", short(took)));
         if let Some(screen) = &self.screen {
-            screen.show((self.welcome)(
-                &self.state,
-                took,
-                &self.folder.logs(),
-                self.palette,
-            ));
+            screen.show((self.welcome)(&self.state, took, &self.folder.logs(), self.palette));
         }
     }
 
     fn tell_who_is_missing(&self) {
-        let missing = self
-            .state
-            .services
-            .iter()
-            .filter(|service| service.state != Phase::Healthy);
+        let missing = self.state.services.iter().filter(|service| service.state != Phase::Healthy);
         let list: Vec<_> = missing
             .map(|service| format!("{} ({})", service.service, service.state.name()))
             .collect();
@@ -358,19 +319,12 @@ impl Board {
             self.say("INFO", "all services have stopped".to_owned());
             return Ok(ExitCode::SUCCESS);
         }
-        let failed = self
-            .state
-            .services
-            .iter()
-            .filter(|service| service.state == Phase::Failed);
+        let failed = self.state.services.iter().filter(|service| service.state == Phase::Failed);
         let failed: Vec<_> = failed.map(|service| service.service.as_str()).collect();
         if failed.is_empty() {
             self.say("INFO", "all services have finished".to_owned());
             return Ok(ExitCode::SUCCESS);
         }
-        bail!(
-            "every service has ended, and not well: {}",
-            failed.join(", ")
-        )
+        bail!("every service has ended, and not well: {}", failed.join(", "))
     }
 }

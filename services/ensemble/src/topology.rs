@@ -103,11 +103,7 @@ impl Topology {
             let text = embedded::text(FILE).context("the binary holds no topology")?;
             let dotenv = embedded::text(".env").unwrap_or_default();
             let topology = Self::parse(FILE, &folder, text, dotenv, caller)?;
-            return Ok(Self {
-                home: home.folder,
-                embedded: true,
-                ..topology
-            });
+            return Ok(Self { home: home.folder, embedded: true, ..topology });
         };
         let folder = &home.folder;
         let name = file.display().to_string();
@@ -136,9 +132,7 @@ impl Topology {
             .with_context(|| format!("{}", folder.join(".env").display()))?;
         let lookup = |name: &str| outer(name).or_else(|| variables.get(name).cloned());
         let mut compose = Compose::parse(text).with_context(|| file.to_owned())?;
-        compose
-            .interpolate(&lookup)
-            .with_context(|| file.to_owned())?;
+        compose.interpolate(&lookup).with_context(|| file.to_owned())?;
         let profiles = lookup("COMPOSE_PROFILES").unwrap_or_default();
         Ok(Self {
             home: folder.to_owned(),
@@ -166,20 +160,12 @@ impl Topology {
     ///
     /// It cannot be written.
     pub(crate) fn write_if_embedded(&self) -> Result<()> {
-        if self.embedded {
-            embedded::write(&self.folder)
-        } else {
-            Ok(())
-        }
+        if self.embedded { embedded::write(&self.folder) } else { Ok(()) }
     }
 
     /// The profiles that the file names.
     pub(crate) fn profiles(&self) -> BTreeSet<&str> {
-        self.services
-            .values()
-            .flat_map(|service| &service.profiles)
-            .map(String::as_str)
-            .collect()
+        self.services.values().flat_map(|service| &service.profiles).map(String::as_str).collect()
     }
 
     /// The names of the roles' services, whatever their profile; without holders of addresses.
@@ -199,9 +185,8 @@ impl Topology {
             return names;
         };
         names.extend_from_slice(own.addresses());
-        if let Some((name, host)) = own
-            .network_of()
-            .and_then(|name| self.services.get_key_value(name))
+        if let Some((name, host)) =
+            own.network_of().and_then(|name| self.services.get_key_value(name))
         {
             names.push(name.clone());
             names.extend_from_slice(host.addresses());
@@ -221,9 +206,7 @@ impl Topology {
         let mut chosen = BTreeMap::new();
         let mut skipped = Vec::new();
         for (name, service) in &self.services {
-            let here = host
-                .as_deref()
-                .is_none_or(|host| service.network_of() == Some(host));
+            let here = host.as_deref().is_none_or(|host| service.network_of() == Some(host));
             match service.role() {
                 _ if !is_active(service, &profiles) || !here => (),
                 Some(roles::HOLDER) => (),
@@ -247,21 +230,13 @@ impl Topology {
             let unit = self.unit(name, role, service, selection, &order, caller);
             units.push(unit.with_context(|| format!("{}: service {name}", self.file))?);
         }
-        Ok(Plan {
-            profiles,
-            units,
-            skipped,
-        })
+        Ok(Plan { profiles, units, skipped })
     }
 
     /// The profiles that were named, or else the default ones.
     fn selected_profiles(&self, named: &[String]) -> Result<Vec<String>> {
         let known = self.profiles();
-        let selected = if named.is_empty() {
-            &self.default_profiles
-        } else {
-            named
-        };
+        let selected = if named.is_empty() { &self.default_profiles } else { named };
         for profile in selected {
             if profile != "*" && !known.contains(profile.as_str()) {
                 let hint = nearest(profile, known.iter().copied()).suggestion("ensemble up --help");
@@ -283,16 +258,9 @@ impl Topology {
         if self.services.contains_key(&name) {
             return Ok(name);
         }
-        let hosts: Vec<_> = self
-            .services
-            .keys()
-            .filter_map(|name| name.strip_prefix("host-"))
-            .collect();
-        bail!(
-            "{} has no service {name}: its hosts are {}",
-            self.file,
-            hosts.join(", ")
-        )
+        let hosts: Vec<_> =
+            self.services.keys().filter_map(|name| name.strip_prefix("host-")).collect();
+        bail!("{} has no service {name}: its hosts are {}", self.file, hosts.join(", "))
     }
 
     /// The address that the file gives a host.
@@ -302,10 +270,7 @@ impl Topology {
     /// There is no such host, or it has no address.
     pub(crate) fn host_address(&self, number: u32) -> Result<&str> {
         let name = self.host(number)?;
-        let address = self
-            .services
-            .get(&name)
-            .and_then(|service| service.addresses().first());
+        let address = self.services.get(&name).and_then(|service| service.addresses().first());
         address
             .map(String::as_str)
             .ok_or_else(|| anyhow!("{}: {name} has no ipv4_address", self.file))
@@ -357,14 +322,10 @@ impl Topology {
         let mounts = self.mounts(service);
         let environment = self.environment(name, service, &mounts, selection, caller);
         let address = address(role, &environment.clone().into_iter().collect())?;
-        let after = service
-            .depends_on
-            .0
-            .iter()
-            .filter_map(|(other, dependency)| {
-                let position = order.iter().position(|name| name == other)?;
-                Some((position, dependency.condition))
-            });
+        let after = service.depends_on.0.iter().filter_map(|(other, dependency)| {
+            let position = order.iter().position(|name| name == other)?;
+            Some((position, dependency.condition))
+        });
         Ok(Unit {
             service: name.to_owned(),
             role,
@@ -392,11 +353,7 @@ impl Topology {
                 MountedPath::Volume(absolute(&path).unwrap_or(path))
             }
         };
-        service
-            .mounts()
-            .into_iter()
-            .map(|mount| (mount.target, here(mount.source)))
-            .collect()
+        service.mounts().into_iter().map(|mount| (mount.target, here(mount.source))).collect()
     }
 
     /// All that a child process finds in its environment.
@@ -426,12 +383,8 @@ impl Topology {
                 }
             })
             .collect();
-        let addresses: BTreeSet<String> = self
-            .services
-            .values()
-            .flat_map(Service::addresses)
-            .cloned()
-            .collect();
+        let addresses: BTreeSet<String> =
+            self.services.values().flat_map(Service::addresses).cloned().collect();
         let services: BTreeSet<String> = self.services.keys().cloned().collect();
         for (variable, value) in &service.environment.0 {
             let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else {
@@ -465,20 +418,10 @@ fn home(file: Option<&Path>) -> Result<Home> {
     let current = std::env::current_dir().context("cannot tell the current folder")?;
     let found = match file {
         Some(file) => Some(current.join(file)),
-        None => current
-            .ancestors()
-            .map(|folder| folder.join(FILE))
-            .find(|file| file.is_file()),
+        None => current.ancestors().map(|folder| folder.join(FILE)).find(|file| file.is_file()),
     };
-    let folder = found
-        .as_deref()
-        .and_then(Path::parent)
-        .unwrap_or(&current)
-        .to_owned();
-    Ok(Home {
-        folder,
-        file: found,
-    })
+    let folder = found.as_deref().and_then(Path::parent).unwrap_or(&current).to_owned();
+    Ok(Home { folder, file: found })
 }
 
 /// Where what runs keeps its state. The compose file need not be well formed.
@@ -497,28 +440,20 @@ fn state_folder_in(home: &Path) -> PathBuf {
 /// Whether a service runs with these profiles.
 fn is_active(service: &Service, profiles: &[String]) -> bool {
     service.profiles.is_empty()
-        || profiles
-            .iter()
-            .any(|profile| profile == "*" || service.profiles.contains(profile))
+        || profiles.iter().any(|profile| profile == "*" || service.profiles.contains(profile))
 }
 
 /// Where a role listens with this environment.
 fn address(role: &Role, environment: &Environment) -> Result<SocketAddr> {
     match environment.get("CHASSIS_LISTEN") {
-        Some(listen) => listen
-            .parse()
-            .with_context(|| format!("CHASSIS_LISTEN={listen}")),
+        Some(listen) => listen.parse().with_context(|| format!("CHASSIS_LISTEN={listen}")),
         None => (role.address)(environment),
     }
 }
 
 /// The names of a list separated by commas.
 fn names(list: &str) -> Vec<String> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -18,9 +18,7 @@ const FUNCTION_LINES: usize = 70;
 const FILE_LINES: usize = 800;
 const COLUMNS: usize = 100;
 /// Names of modules and packages that would hold anything.
-const SAY_NOTHING: [&str; 7] = [
-    "common", "helper", "helpers", "misc", "shared", "util", "utils",
-];
+const SAY_NOTHING: [&str; 7] = ["common", "helper", "helpers", "misc", "shared", "util", "utils"];
 /// What every system may build on.
 const FOUNDATION: [&str; 3] = ["chassis", "proto", "protocols"];
 /// Packages that put systems together instead of being one.
@@ -48,10 +46,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn complaints(&self) -> Vec<Complaint> {
-        let mut reader = Reader {
-            source: self,
-            complaints: Vec::new(),
-        };
+        let mut reader = Reader { source: self, complaints: Vec::new() };
         reader.lines();
         match syn::parse_file(self.text) {
             Ok(file) => reader.visit_file(&file),
@@ -95,20 +90,13 @@ impl Reader<'_> {
     }
 
     fn complain_at(&mut self, line: usize, what: String) {
-        self.complaints.push(Complaint {
-            place: self.source.path.to_owned(),
-            line,
-            what,
-        });
+        self.complaints.push(Complaint { place: self.source.path.to_owned(), line, what });
     }
 
     fn lines(&mut self) {
         let count = self.source.text.lines().count();
         if count > FILE_LINES {
-            self.complain_at(
-                count,
-                format!("{count} lines in a file, more than {FILE_LINES}"),
-            );
+            self.complain_at(count, format!("{count} lines in a file, more than {FILE_LINES}"));
         }
         for (index, line) in self.source.text.lines().enumerate() {
             let columns = line.chars().count();
@@ -130,10 +118,7 @@ impl Reader<'_> {
 
     fn decision(&mut self, span: Span) {
         if self.source.is_the_main_of_a_role() {
-            self.complain(
-                span,
-                "the main of a role decides nothing: its library does".to_owned(),
-            );
+            self.complain(span, "the main of a role decides nothing: its library does".to_owned());
         }
     }
 
@@ -163,10 +148,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_item_mod(&mut self, node: &'ast syn::ItemMod) {
         if SAY_NOTHING.iter().any(|name| node.ident == name) {
-            let what = format!(
-                "a module named {} says nothing about what is in it",
-                node.ident
-            );
+            let what = format!("a module named {} says nothing about what is in it", node.ident);
             self.complain(node.ident.span(), what);
         }
         visit::visit_item_mod(self, node);
@@ -231,9 +213,7 @@ fn package_complaints(package: &Value) -> Vec<String> {
     let of = text(&package["name"]);
     let mut complaints = Vec::new();
     if SAY_NOTHING.contains(&of) {
-        complaints.push(format!(
-            "a package named {of} says nothing about what is in it"
-        ));
+        complaints.push(format!("a package named {of} says nothing about what is in it"));
     }
     for dependency in package["dependencies"].as_array().into_iter().flatten() {
         let dependency = Dependency {
@@ -252,10 +232,7 @@ fn package_complaints(package: &Value) -> Vec<String> {
 
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("this package lies two folders below the root")
-        .to_owned()
+    here.ancestors().nth(2).expect("this package lies two folders below the root").to_owned()
 }
 
 /// Every file of Rust that somebody wrote, below a folder.
@@ -285,17 +262,9 @@ fn every_file_is_short_flat_and_in_its_place() {
     let mut complaints = Vec::new();
     for path in found {
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let path = path
-            .strip_prefix(&root)
-            .expect("it was found below the root");
+        let path = path.strip_prefix(&root).expect("it was found below the root");
         let path = path.to_string_lossy().replace('\\', "/");
-        complaints.extend(
-            Source {
-                path: &path,
-                text: &text,
-            }
-            .complaints(),
-        );
+        complaints.extend(Source { path: &path, text: &text }.complaints());
     }
     let complaints: Vec<_> = complaints.iter().map(Complaint::to_string).collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
@@ -304,27 +273,15 @@ fn every_file_is_short_flat_and_in_its_place() {
 #[test]
 fn no_package_depends_on_what_its_kind_may_not() {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--offline",
-            "--format-version",
-            "1",
-        ])
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(root())
         .output()
         .expect("cargo starts");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo metadata: {error}");
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
-    let packages = metadata["packages"]
-        .as_array()
-        .expect("metadata lists packages");
-    assert!(
-        packages.len() >= 5,
-        "found only {} packages",
-        packages.len()
-    );
+    let packages = metadata["packages"].as_array().expect("metadata lists packages");
+    assert!(packages.len() >= 5, "found only {} packages", packages.len());
     let complaints: Vec<_> = packages.iter().flat_map(package_complaints).collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
@@ -332,11 +289,7 @@ fn no_package_depends_on_what_its_kind_may_not() {
 /// What is said of a text at a path: lines and complaints.
 fn said(path: &str, text: &str) -> String {
     let complaints = Source { path, text }.complaints();
-    complaints
-        .iter()
-        .map(|it| format!("{}: {}", it.line, it.what))
-        .collect::<Vec<_>>()
-        .join("\n")
+    complaints.iter().map(|it| format!("{}: {}", it.line, it.what)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -361,10 +314,7 @@ fn a_long_function_is_found_wherever_it_stands() {
 fn long_files_and_lines_are_found() {
     let path = "proto/src/lib.rs";
     assert_eq!(said(path, &"// short\n".repeat(800)), "");
-    assert_eq!(
-        said(path, &"// long\n".repeat(801)),
-        "801: 801 lines in a file, more than 800"
-    );
+    assert_eq!(said(path, &"// long\n".repeat(801)), "801: 801 lines in a file, more than 800");
     assert_eq!(said(path, &format!("//{}\n", "é".repeat(98))), "");
     let wide = format!("//{}\n", "é".repeat(99));
     assert_eq!(said(path, &wide), "1: 101 columns, more than 100");
@@ -374,10 +324,7 @@ fn long_files_and_lines_are_found() {
 #[test]
 fn a_module_that_says_nothing_is_found() {
     let expected = "1: a module named utils says nothing about what is in it";
-    assert_eq!(
-        said("services/chassis/src/lib.rs", "mod utils;\n"),
-        expected
-    );
+    assert_eq!(said("services/chassis/src/lib.rs", "mod utils;\n"), expected);
 }
 
 #[test]

@@ -134,10 +134,7 @@ mod tests {
 
     #[test]
     fn a_process_that_no_leader_reaches_is_found() {
-        let found = problems(&[
-            ("[\"A\", \"F\", \"D\"]", "[\"A\", \"D\"]"),
-            ("[\"E\"]", "[]"),
-        ]);
+        let found = problems(&[("[\"A\", \"F\", \"D\"]", "[\"A\", \"D\"]"), ("[\"E\"]", "[]")]);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("F: no leader reaches it"));
     }

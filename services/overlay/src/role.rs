@@ -39,29 +39,30 @@ chassis::settings! {
     }
 }
 
+// Statics, not constants: a constant's code is compiled again in every binary that uses it.
+
 /// The process with the queue: A of the document.
-pub const LEADER: Role = role(
+pub static LEADER: Role = role(
     "overlay-leader",
     "The leader of the overlay: takes requests into its queue and fans them out to the teams.",
     |chassis| Box::pin(process(chassis, overlay::Role::Leader)),
 );
 
 /// The head of a team: B and E of the document.
-pub const TEAM_LEADER: Role = role(
+pub static TEAM_LEADER: Role = role(
     "overlay-team-leader",
     "A team leader of the overlay: splits requests among its neighbouring workers.",
     |chassis| Box::pin(process(chassis, overlay::Role::TeamLeader)),
 );
 
 /// A member of a team: C, D and F of the document.
-pub const WORKER: Role = role(
-    "overlay-worker",
-    "A worker of the overlay: does the work.",
-    |chassis| Box::pin(process(chassis, overlay::Role::Worker)),
-);
+pub static WORKER: Role =
+    role("overlay-worker", "A worker of the overlay: does the work.", |chassis| {
+        Box::pin(process(chassis, overlay::Role::Worker))
+    });
 
 /// Every role of the overlay.
-pub const ROLES: &[Role] = &[LEADER, TEAM_LEADER, WORKER];
+pub static ROLES: &[&Role] = &[&LEADER, &TEAM_LEADER, &WORKER];
 
 const fn role(
     name: &'static str,
@@ -80,8 +81,7 @@ const fn role(
 
 fn config(settings: &Settings) -> anyhow::Result<Config> {
     let mut config = match &settings.config {
-        Some(path) => Config::read(Path::new(path))
-            .with_context(|| format!("OVERLAY_CONFIG={path}"))?,
+        Some(path) => Config::read(Path::new(path)).context("OVERLAY_CONFIG")?,
         None => Config::parse(TWO_HOSTS)?,
     };
     if let Some(addresses) = &settings.addresses {

@@ -34,6 +34,8 @@ use crate::work;
 const PAYLOAD_LIMIT: usize = 8 << 20;
 /// The longest message: twice a payload, so that one that is too long is refused by name.
 const MESSAGE_LIMIT: usize = 2 * PAYLOAD_LIMIT;
+/// How often a process that is to stop looks whether it has finished.
+const FINISHED_INTERVAL: Duration = Duration::from_millis(10);
 /// The most time that an answer may take.
 const BUDGET_LIMIT: Duration = Duration::from_secs(60);
 
@@ -117,9 +119,8 @@ impl Service {
         if !self.inbox.put(Input::Request(Request::Forward(ticket, task, hops))).await {
             return Err(Status::unavailable("this process is stopping; ask again elsewhere"));
         }
-        let outcome = outcome
-            .await
-            .unwrap_or_else(|_| Err(Status::unavailable("this process is stopping")));
+        let outcome =
+            outcome.await.unwrap_or_else(|_| Err(Status::unavailable("this process is stopping")));
         match &outcome {
             Ok(report) => self.note_missing(&mut span, &report.missing),
             Err(status) => span.fail(status.message().into()),
@@ -129,9 +130,8 @@ impl Service {
 
     fn note_missing(&self, span: &mut Span, missing: &[Missing]) {
         if !missing.is_empty() {
-            let said = |missing: &Missing| {
-                format!("{} {:?}", self.name(missing.process), missing.reason)
-            };
+            let said =
+                |missing: &Missing| format!("{} {:?}", self.name(missing.process), missing.reason);
             let said: Vec<_> = missing.iter().map(said).collect();
             span.note(names::MISSING, said.join(", "));
         }
@@ -151,6 +151,15 @@ impl Service {
 
     async fn view(&self) -> Result<View, Status> {
         self.inbox.view().await.ok_or_else(|| Status::unavailable("this process is stopping"))
+    }
+
+    /// Returns when this process is to stop and has nothing in hand: until then the answers of its
+    /// neighbours are wanted.
+    async fn finished(&self) {
+        self.shutdown.clone().requested().await;
+        while self.inbox.view().await.is_some_and(|view| view.active + view.queued > 0) {
+            tokio::time::sleep(FINISHED_INTERVAL).await;
+        }
     }
 
     /// Hears one neighbour until it falls silent.
@@ -360,10 +369,9 @@ impl OverlayService for Service {
         };
         // It lives: if our own link to it is down, try again at once.
         link.nudge();
-        let mut shutdown = self.shutdown.clone();
         tokio::select! {
             () = self.hear(from, request.into_inner()) => (),
-            () = shutdown.requested() => (),
+            () = self.finished() => (),
         }
         Ok(Response::new(pb::LinkResponse {}))
     }

@@ -25,6 +25,17 @@ fn count(bytes: &[u8]) -> WordCount {
     count
 }
 
+/// Lines, words and bytes as `wc` prints them, without its padding.
+pub fn count_text(bytes: &[u8]) -> String {
+    let count = count(bytes);
+    format!("{} {} {}", count.lines, count.words, count.bytes)
+}
+
+/// The digest as `b3sum` prints it.
+pub fn digest_text(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
 /// The largest subtrees of the payload's BLAKE3 tree that lie within a part.
 fn pieces(part: &Part) -> Vec<Piece> {
     let range = part.range();

@@ -255,6 +255,7 @@ impl Protocol for Overlay {
             Input::Request(Request::Worked(ticket, product)) => self.worked(ticket, product, out),
         }
         self.refill(out);
+        self.assert_sound();
     }
 
     fn view(&self) -> View {
@@ -366,6 +367,8 @@ impl Overlay {
             .map(|asked| asked.ticket)
             .collect();
         for ticket in asked {
+            // It may live, and only its answers be lost.
+            out.send(peer, Message::Cancel(ticket));
             self.answered(peer, ticket, Err(Reason::Unreachable), out);
         }
     }
@@ -379,8 +382,10 @@ impl Overlay {
             return;
         }
         if hops.contains(&self.config.me) {
-            let missing =
-                Missing { process: self.config.me, reason: Reason::Visited, part: None };
+            let part = (task.operation != Operation::Process).then(|| task.part.range());
+            let missing = Missing { process: self.config.me, reason: Reason::Visited, part };
+            self.totals.answered += 1;
+            self.totals.missing += 1;
             let report = Report { missing: vec![missing], ..Report::default() };
             self.reply(caller, Ok(report), out);
             return;
@@ -391,8 +396,8 @@ impl Overlay {
             return;
         }
         let ticket = self.ticket();
-        let expires = self.now + shrink(task.budget);
         let arrived = self.now;
+        let expires = arrived.saturating_add(shrink(task.budget));
         let waiting = Waiting { ticket, caller, task, hops, arrived, expires };
         if self.flights.len() < self.config.active_limit {
             out.arm(Timer::Expire(ticket), expires - arrived);
@@ -459,10 +464,19 @@ impl Overlay {
             out.send(peer, Message::Question(question, task, hops.clone()));
         }
         flight.pending = flight.asked.len();
-        // A part that nobody can be asked to work on is missing with whoever should have been.
-        let unasked = flight.asked.is_empty() && task.operation != Operation::Process;
-        if let Some(missing) = flight.report.missing.first_mut().filter(|_| unasked) {
-            missing.part = Some(task.part.range());
+        if flight.asked.is_empty() && task.operation != Operation::Process {
+            self.miss_all(&mut flight.report, task.part.range());
+        }
+    }
+
+    /// A part that nobody can be asked to work on is missing with whoever should have been, or
+    /// with ourselves where nobody ever could.
+    fn miss_all(&self, report: &mut Report, part: Range) {
+        if let Some(missing) = report.missing.first_mut() {
+            missing.part = Some(part);
+        } else {
+            let (process, part) = (self.config.me, Some(part));
+            report.missing.push(Missing { process, reason: Reason::Unreachable, part });
         }
     }
 
@@ -524,7 +538,13 @@ impl Overlay {
     fn refill(&mut self, out: &mut Outbox<Self>) {
         while self.flights.len() < self.config.active_limit {
             let Some(waiting) = self.waiting.pop_front() else { break };
-            self.begin(waiting, out);
+            if self.now < waiting.expires {
+                self.begin(waiting, out);
+            } else {
+                // Its alarm is late, as everything is in a process that was stopped for a while.
+                out.disarm(Timer::Expire(waiting.ticket));
+                self.lapse(waiting, out);
+            }
         }
     }
 
@@ -532,13 +552,15 @@ impl Overlay {
     fn report(&self, flight: Flight) -> Report {
         let place = self.topology.place(self.config.me);
         let mut report = flight.report;
-        report.visits.push(Visit {
-            process: self.config.me,
-            asked_by: flight.asked_by,
-            queued: flight.queued,
-            total: self.now - flight.arrived,
-            part: flight.own,
-        });
+        if place.role != Role::Worker || flight.own.is_some() {
+            report.visits.push(Visit {
+                process: self.config.me,
+                asked_by: flight.asked_by,
+                queued: flight.queued,
+                total: self.now - flight.arrived,
+                part: flight.own,
+            });
+        }
         if flight.operation == Operation::Process && place.role != Role::Worker {
             report.text = format!("{}|", place.name);
         }
@@ -568,10 +590,9 @@ impl Overlay {
             (Caller::Local(ticket), Err(Reason::Busy)) => {
                 out.notify(Notice::Refused(ticket, self.retry_after()));
             }
-            (
-                Caller::Local(ticket),
-                Err(Reason::Late | Reason::Unreachable | Reason::Visited),
-            ) => out.notify(Notice::Expired(ticket)),
+            (Caller::Local(ticket), Err(Reason::Late | Reason::Unreachable | Reason::Visited)) => {
+                out.notify(Notice::Expired(ticket))
+            }
         }
     }
 
@@ -592,21 +613,24 @@ impl Overlay {
     fn expire(&mut self, ticket: Ticket, out: &mut Outbox<Self>) {
         if let Some(flight) = self.flights.get_mut(&ticket) {
             if flight.own.is_some() {
-                // Our own work is late: whoever asked counts us as missing.
-                let missing =
-                    Missing { process: self.config.me, reason: Reason::Late, part: flight.own };
-                flight.report.missing.push(missing);
-                flight.own = None;
+                // Our own work is late: we are missing, and took no part.
+                let (process, part) = (self.config.me, flight.own.take());
+                flight.report.missing.push(Missing { process, reason: Reason::Late, part });
             }
             flight.pending = 0;
             self.abandon(ticket, out);
             self.settle(ticket, out);
         } else if let Some(index) = self.waiting.iter().position(|w| w.ticket == ticket) {
             let waiting = self.waiting.remove(index).expect("it is there");
-            self.callers.remove(&waiting.caller);
-            self.totals.expired += 1;
-            self.reply(waiting.caller, Err(Reason::Late), out);
+            self.lapse(waiting, out);
         }
+    }
+
+    /// Gives up what has waited for too long.
+    fn lapse(&mut self, waiting: Waiting, out: &mut Outbox<Self>) {
+        self.callers.remove(&waiting.caller);
+        self.totals.expired += 1;
+        self.reply(waiting.caller, Err(Reason::Late), out);
     }
 
     fn cancel(&mut self, caller: Caller, out: &mut Outbox<Self>) {
@@ -629,6 +653,16 @@ impl Overlay {
             self.questions.remove(&asked.ticket);
             out.send(asked.peer, Message::Cancel(asked.ticket));
         }
+    }
+
+    /// What must be true after every step.
+    fn assert_sound(&self) {
+        let (active, queued) = (self.flights.len(), self.waiting.len());
+        assert!(active <= self.config.active_limit, "no more in hand than the limit");
+        assert!(queued <= self.queue_limit(), "no more wait than the limit");
+        assert!(queued == 0 || active == self.config.active_limit, "nobody waits for nothing");
+        assert_eq!(self.callers.len(), active + queued, "each request has a caller");
+        assert!(active > 0 || self.questions.is_empty(), "each question belongs to a request");
     }
 }
 

@@ -226,9 +226,7 @@ impl<P: Protocol> Simulator<P> {
 
     /// What is durable at this node, in the order in which it was persisted.
     pub fn records(&self, node: NodeId) -> &[P::Record] {
-        self.members
-            .get(&node)
-            .map_or(&[], |member| &member.records)
+        self.members.get(&node).map_or(&[], |member| &member.records)
     }
 
     /// Begins a trace; without it nothing is formatted.
@@ -345,10 +343,7 @@ impl<P: Protocol> Simulator<P> {
         member.fate += 1;
         let records = member.records.clone();
         if 0 < fate {
-            self.note(
-                node,
-                format_args!("restarted from {} records", records.len()),
-            );
+            self.note(node, format_args!("restarted from {} records", records.len()));
         }
         self.counts.starts += 1;
         let clock = Clock::start(self.now, self.weather.drift_ppm, &mut self.random);
@@ -361,10 +356,7 @@ impl<P: Protocol> Simulator<P> {
     /// Gives a node that is up its input, and performs the effects, or those before its crash.
     fn take(&mut self, node: NodeId, input: Input<P>) -> Step<P> {
         self.steps_at_once += 1;
-        assert!(
-            self.steps_at_once < STEPS_AT_ONCE_LIMIT,
-            "{node} lets no time pass: {input:?}"
-        );
+        assert!(self.steps_at_once < STEPS_AT_ONCE_LIMIT, "{node} lets no time pass: {input:?}");
         self.counts.steps += 1;
         if let Some(trace) = &mut self.trace {
             put(trace, trace::input(self.now, node, &input));
@@ -372,9 +364,7 @@ impl<P: Protocol> Simulator<P> {
         let mut outbox = std::mem::take(&mut self.outbox);
         let now = self.now;
         let incarnation = self.incarnation(node);
-        incarnation
-            .protocol
-            .step(incarnation.clock.read(now), input, &mut outbox);
+        incarnation.protocol.step(incarnation.clock.read(now), input, &mut outbox);
 
         let crash = self.crash_within(node, &outbox);
         let whole = outbox.effects.len();
@@ -386,18 +376,10 @@ impl<P: Protocol> Simulator<P> {
         self.outbox = outbox;
         if let Some(crash) = crash {
             self.counts.torn += u64::from(kept < whole);
-            self.note(
-                node,
-                format_args!("crashed after {kept} of {whole} effects"),
-            );
+            self.note(node, format_args!("crashed after {kept} of {whole} effects"));
             self.fall(node, crash.down);
         }
-        Step {
-            now,
-            node,
-            notices,
-            crashed: crash.is_some(),
-        }
+        Step { now, node, notices, crashed: crash.is_some() }
     }
 
     fn perform(&mut self, node: NodeId, effect: Effect<P>, notices: &mut Vec<P::Notice>) {
@@ -478,16 +460,11 @@ impl<P: Protocol> Simulator<P> {
     }
 
     fn member(&mut self, node: NodeId) -> &mut Member<P> {
-        self.members
-            .get_mut(&node)
-            .expect("a member stays one for ever")
+        self.members.get_mut(&node).expect("a member stays one for ever")
     }
 
     fn incarnation(&mut self, node: NodeId) -> &mut Incarnation<P> {
-        self.member(node)
-            .incarnation
-            .as_mut()
-            .expect("a node that takes a step is up")
+        self.member(node).incarnation.as_mut().expect("a node that takes a step is up")
     }
 
     /// Adds a fault to the trace.

@@ -39,11 +39,6 @@ struct Milliseconds(Duration);
 
 impl Display for Milliseconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:>5}.{:03}",
-            self.0.as_millis(),
-            self.0.subsec_micros() % 1_000
-        )
+        write!(f, "{:>5}.{:03}", self.0.as_millis(), self.0.subsec_micros() % 1_000)
     }
 }

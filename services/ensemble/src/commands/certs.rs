@@ -62,16 +62,9 @@ pub(crate) struct Arguments {
 /// A name is malformed, a file cannot be written, or the authority that is there is not ours.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode> {
     let topology = context.topology()?;
-    let out = arguments
-        .out
-        .clone()
-        .unwrap_or_else(|| topology.home().join(FOLDER));
+    let out = arguments.out.clone().unwrap_or_else(|| topology.home().join(FOLDER));
     let existed = out.join("ca.crt").exists() && !arguments.force;
-    let authority = if existed {
-        Authority::read(&out)?
-    } else {
-        Authority::make(&out)?
-    };
+    let authority = if existed { Authority::read(&out)? } else { Authority::make(&out)? };
     let mut services: Vec<&str> = topology.role_services().collect();
     services.push(CLIENT);
     for service in &services {
@@ -84,20 +77,10 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode> 
         leaf.with_context(|| format!("certificate of {service}"))?;
     }
     let (count, days, out) = (services.len(), arguments.days, out.display());
-    let whose = if existed {
-        "the authority that was there"
-    } else {
-        "a new authority"
-    };
+    let whose = if existed { "the authority that was there" } else { "a new authority" };
     let mut screen = io::stdout();
-    writeln!(
-        screen,
-        "{count} certificates for {days} days, by {whose}, in {out}"
-    )?;
-    writeln!(
-        screen,
-        "`ensemble up --certs {out}` uses them; keep {out}/ca.key to yourself"
-    )?;
+    writeln!(screen, "{count} certificates for {days} days, by {whose}, in {out}")?;
+    writeln!(screen, "`ensemble up --certs {out}` uses them; keep {out}/ca.key to yourself")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,10 +100,7 @@ impl Authority {
         make_folder(out)?;
         write(&out.join("ca.key"), &key.serialize_pem(), Secrecy::Secret)?;
         write(&out.join("ca.crt"), &pem, Secrecy::Public)?;
-        Ok(Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { pem, issuer: Issuer::new(params, key) })
     }
 
     /// Takes up one that was made by an earlier run.
@@ -138,44 +118,27 @@ impl Authority {
         let holds = |part: &[u8]| der.windows(part.len()).any(|window| window == part);
         let file = out.join("ca.crt");
         let file = file.display();
-        ensure!(
-            holds(AUTHORITY.as_bytes()),
-            "{file} is no authority of ensemble's: {remedy}"
-        );
-        ensure!(
-            holds(key.public_key_raw()),
-            "ca.key does not belong to {file}: {remedy}"
-        );
-        Ok(Self {
-            pem,
-            issuer: Issuer::new(authority_params()?, key),
-        })
+        ensure!(holds(AUTHORITY.as_bytes()), "{file} is no authority of ensemble's: {remedy}");
+        ensure!(holds(key.public_key_raw()), "ca.key does not belong to {file}: {remedy}");
+        Ok(Self { pem, issuer: Issuer::new(authority_params()?, key) })
     }
 
     /// Makes a leaf for these names and addresses.
     fn leaf(&self, folder: &Path, names: Vec<String>, days: u64) -> Result<()> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
-        let name = folder
-            .file_name()
-            .map_or_else(String::new, |name| name.display().to_string());
+        let name = folder.file_name().map_or_else(String::new, |name| name.display().to_string());
         params.distinguished_name = named(&name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // Everybody is both: peers call each other.
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         lasts(&mut params, days);
         let pem = params.signed_by(&key, &self.issuer)?.pem();
         make_folder(folder)?;
         write(&folder.join("ca.crt"), &self.pem, Secrecy::Public)?;
-        write(
-            &folder.join("tls.key"),
-            &key.serialize_pem(),
-            Secrecy::Secret,
-        )?;
+        write(&folder.join("tls.key"), &key.serialize_pem(), Secrecy::Secret)?;
         write(&folder.join("tls.crt"), &pem, Secrecy::Public)
     }
 }
@@ -226,11 +189,7 @@ fn write(path: &Path, text: &str, secrecy: Secrecy) -> Result<()> {
     let write = || {
         // What an earlier run left behind may have another mode.
         let _ = fs::remove_file(&beside);
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(mode)
-            .open(&beside)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&beside)?;
         file.write_all(text.as_bytes())?;
         fs::rename(&beside, path)
     };
@@ -250,13 +209,8 @@ mod tests {
         let again = Authority::read(out.path()).expect("read");
         assert_eq!(authority.pem, again.pem);
         let folder = out.path().join("a");
-        again
-            .leaf(&folder, vec!["a".to_owned(), "127.0.0.1".to_owned()], 1)
-            .expect("a leaf");
-        assert_eq!(
-            fs::read_to_string(folder.join("ca.crt")).expect("there"),
-            authority.pem
-        );
+        again.leaf(&folder, vec!["a".to_owned(), "127.0.0.1".to_owned()], 1).expect("a leaf");
+        assert_eq!(fs::read_to_string(folder.join("ca.crt")).expect("there"), authority.pem);
         let mode = |name: &str| {
             let metadata = fs::metadata(folder.join(name)).expect("there");
             metadata.permissions().mode() & 0o777
@@ -271,10 +225,7 @@ mod tests {
         Authority::make(one.path()).expect("made");
         Authority::make(other.path()).expect("made");
         fs::copy(other.path().join("ca.key"), one.path().join("ca.key")).expect("copied");
-        let error = Authority::read(one.path())
-            .err()
-            .expect("refused")
-            .to_string();
+        let error = Authority::read(one.path()).err().expect("refused").to_string();
         assert!(error.starts_with("ca.key does not belong to "), "{error}");
     }
 
@@ -286,10 +237,7 @@ mod tests {
         let pem = stranger.self_signed(&key).expect("signed").pem();
         fs::write(out.path().join("ca.crt"), pem).expect("written");
         fs::write(out.path().join("ca.key"), key.serialize_pem()).expect("written");
-        let error = Authority::read(out.path())
-            .err()
-            .expect("refused")
-            .to_string();
+        let error = Authority::read(out.path()).err().expect("refused").to_string();
         assert!(error.contains("is no authority of ensemble's"), "{error}");
     }
 }

@@ -26,12 +26,7 @@ pub(crate) struct Arguments {
 /// Nobody reads.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        arguments.shell,
-        &mut Cli::command(),
-        "ensemble",
-        &mut script,
-    );
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "ensemble", &mut script);
     io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

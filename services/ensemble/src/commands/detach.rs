@@ -57,17 +57,14 @@ pub(crate) async fn run(
         if let Some(state) = state_of(folder, &child)? {
             if state.all_healthy() {
                 let text = welcome(&state, started.elapsed(), &folder.logs(), context.palette);
-                writeln!(io::stdout(), "{text}")?;
+                writeln!(io::stdout(), "{text}\n`ensemble down` stops it")?;
                 return Ok(ExitCode::SUCCESS);
             }
             if Instant::now() >= until {
                 return Err(missing(&state, arguments.timeout));
             }
         } else if Instant::now() >= until {
-            bail!(
-                "the supervisor says nothing: {} may tell why",
-                log.display()
-            );
+            bail!("the supervisor says nothing: {} may tell why", log.display());
         }
         sleep(LOOK).await;
     }
@@ -101,21 +98,14 @@ fn again(arguments: &Arguments, context: &Context) -> Vec<OsString> {
 
 /// Why the supervisor ended, in its own words.
 fn reason(said: &str) -> Option<String> {
-    let line = said
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("ensemble: "))?;
+    let line = said.lines().rev().find_map(|line| line.strip_prefix("ensemble: "))?;
     Some(line.to_owned())
 }
 
 fn missing(state: &State, seconds: u64) -> anyhow::Error {
-    let missing = state
-        .services
-        .iter()
-        .filter(|service| service.state != Phase::Healthy);
-    let list: Vec<_> = missing
-        .map(|service| format!("{} ({})", service.service, service.state.name()))
-        .collect();
+    let missing = state.services.iter().filter(|service| service.state != Phase::Healthy);
+    let list: Vec<_> =
+        missing.map(|service| format!("{} ({})", service.service, service.state.name())).collect();
     anyhow!(
         "not healthy after {seconds} s: {}; `ensemble logs` may tell why, `ensemble down` stops it",
         list.join(", ")

@@ -86,49 +86,28 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         targets.push((target.clone(), known.address(target).await?));
     }
     ensure!(!targets.is_empty(), "there is nobody to ask");
-    let certs = arguments
-        .tls_dir
-        .as_deref()
-        .or(known.client_certs.as_deref());
+    let certs = arguments.tls_dir.as_deref().or(known.client_certs.as_deref());
     let answers = ask_all(targets.iter().map(|(_, address)| *address), certs).await;
     let mut out = io::stdout();
     if arguments.json {
-        let all = targets
-            .iter()
-            .zip(&answers)
-            .map(|((name, address), answer)| {
-                json!({
-                    "service": name,
-                    "address": address,
-                    "health": answer.name(),
-                    "reason": answer.reason(),
-                })
-            });
-        writeln!(
-            out,
-            "{}",
-            serde_json::to_string_pretty(&all.collect::<Vec<_>>())?
-        )?;
+        let all = targets.iter().zip(&answers).map(|((name, address), answer)| {
+            json!({
+                "service": name,
+                "address": address,
+                "health": answer.name(),
+                "reason": answer.reason(),
+            })
+        });
+        writeln!(out, "{}", serde_json::to_string_pretty(&all.collect::<Vec<_>>())?)?;
     } else {
         let mut table = Table::new(context.palette, ["SERVICE", "ADDRESS", "HEALTH", ""]);
         for ((name, address), answer) in targets.iter().zip(&answers) {
-            table.row([
-                name.into(),
-                address.into(),
-                answer.cell(),
-                answer.reason().into(),
-            ]);
+            table.row([name.into(), address.into(), answer.cell(), answer.reason().into()]);
         }
         write!(out, "{table}")?;
     }
-    let all_serve = answers
-        .iter()
-        .all(|answer| matches!(answer, Answer::Serving));
-    Ok(if all_serve {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let all_serve = answers.iter().all(|answer| matches!(answer, Answer::Serving));
+    Ok(if all_serve { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The services whose addresses are known: those that run here, or else those of the default
@@ -141,26 +120,13 @@ struct Known {
 impl Known {
     fn of(context: &Context) -> Result<Self> {
         if let Some(state) = context.folder()?.running()? {
-            let services = state
-                .services
-                .into_iter()
-                .map(|service| (service.service, service.address));
-            return Ok(Self {
-                services: services.collect(),
-                client_certs: state.client_certs,
-            });
+            let services =
+                state.services.into_iter().map(|service| (service.service, service.address));
+            return Ok(Self { services: services.collect(), client_certs: state.client_certs });
         }
-        let plan = context
-            .topology()?
-            .plan(&Selection::default(), &context.environment)?;
-        let services = plan
-            .units
-            .into_iter()
-            .map(|unit| (unit.service, unit.address));
-        Ok(Self {
-            services: services.collect(),
-            client_certs: None,
-        })
+        let plan = context.topology()?.plan(&Selection::default(), &context.environment)?;
+        let services = plan.units.into_iter().map(|unit| (unit.service, unit.address));
+        Ok(Self { services: services.collect(), client_certs: None })
     }
 
     async fn address(&self, target: &str) -> Result<SocketAddr> {
@@ -176,9 +142,7 @@ impl Known {
         let mut found = looked_up
             .with_context(|| format!("the name of {target} is not found in time"))?
             .with_context(|| format!("cannot tell the address of {target}"))?;
-        found
-            .next()
-            .with_context(|| format!("{target} has no address"))
+        found.next().with_context(|| format!("{target} has no address"))
     }
 }
 

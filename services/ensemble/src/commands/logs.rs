@@ -30,14 +30,14 @@ const TAIL: &str = "100";
 #[command(after_help = "Examples:
   ensemble logs                            the last lines of all, by time
   ensemble logs overlay-a --follow
-  ensemble logs overlay-a --tail all --raw | jq .fields
+  ensemble logs overlay-a --tail all --raw | jq .message
   ensemble logs ensemble                   what died and was started again")]
 pub(crate) struct Arguments {
     /// The services [default: all]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
     /// Go on until Ctrl-C
-    #[arg(long, short = 'F')]
+    #[arg(long, short)]
     follow: bool,
     /// How many of the last lines of each service: a number, or `all`
     #[arg(long, value_name = "N", default_value = TAIL, value_parser = tail)]
@@ -67,10 +67,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     for (position, name) in names.iter().enumerate() {
         let label = format!("{name:width$} |");
         let label = context.palette.paint(Colour::of_service(position), label);
-        logs.push(Log {
-            label,
-            ..Log::open(folder.log(name))?
-        });
+        logs.push(Log { label, ..Log::open(folder.log(name))? });
     }
     let shown = |lines: Vec<(String, String)>| -> io::Result<()> {
         let mut out = io::stdout().lock();
@@ -103,12 +100,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         sleep(LOOK).await;
         for log in &mut logs {
             let lines = log.unread()?;
-            shown(
-                lines
-                    .into_iter()
-                    .map(|line| (log.label.clone(), line))
-                    .collect(),
-            )?;
+            shown(lines.into_iter().map(|line| (log.label.clone(), line)).collect())?;
         }
     }
 }
@@ -123,10 +115,7 @@ fn select(folder: &Folder, wanted: &[String]) -> Result<Vec<String>> {
         }
     }
     if there.is_empty() {
-        bail!(
-            "there are no logs in {}: `ensemble up` writes them",
-            folder.logs().display()
-        );
+        bail!("there are no logs in {}: `ensemble up` writes them", folder.logs().display());
     }
     for name in wanted {
         if !there.contains(name) {
@@ -153,12 +142,7 @@ struct Log {
 impl Log {
     fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self {
-            label: String::new(),
-            path,
-            file,
-            rest: Vec::new(),
-        })
+        Ok(Self { label: String::new(), path, file, rest: Vec::new() })
     }
 
     /// The whole lines that were not read before.
@@ -180,15 +164,9 @@ impl Log {
             self.file = File::open(&self.path)?;
             self.file.read_to_end(&mut bytes)?;
         }
-        let end = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |position| position + 1);
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);
         self.rest = bytes.split_off(end);
-        Ok(String::from_utf8_lossy(&bytes)
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
     }
 }
 
@@ -201,11 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
         let append = |text: &str| {
-            let mut file = File::options()
-                .create(true)
-                .append(true)
-                .open(&path)
-                .expect("opened");
+            let mut file = File::options().create(true).append(true).open(&path).expect("opened");
             file.write_all(text.as_bytes()).expect("written");
         };
         append("one\ntw");
@@ -232,16 +206,8 @@ mod tests {
             fs::write(folder.log(name), "").expect("written");
         }
         assert_eq!(select(&folder, &[]).expect("there"), ["overlay-a"]);
-        assert_eq!(
-            select(&folder, &[OWN_NAME.to_owned()]).expect("there"),
-            [OWN_NAME]
-        );
-        let error = select(&folder, &["overlay-s".to_owned()])
-            .expect_err("none")
-            .to_string();
-        assert_eq!(
-            error,
-            "there is no log of overlay-s: do you mean overlay-a?"
-        );
+        assert_eq!(select(&folder, &[OWN_NAME.to_owned()]).expect("there"), [OWN_NAME]);
+        let error = select(&folder, &["overlay-s".to_owned()]).expect_err("none").to_string();
+        assert_eq!(error, "there is no log of overlay-s: do you mean overlay-a?");
     }
 }

@@ -6,6 +6,7 @@ mod detach;
 mod down;
 mod health;
 mod logs;
+mod overlay;
 mod ps;
 mod role;
 mod up;
@@ -29,7 +30,7 @@ use crate::topology::{Topology, state_folder};
 #[command(name = "ensemble", version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// The compose file [default: compose.yaml here or in a folder above]
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -50,6 +51,7 @@ enum Command {
     Down(down::Arguments),
     Health(health::Arguments),
     Certs(certs::Arguments),
+    Overlay(overlay::Arguments),
     Role(role::Arguments),
     Completions(completions::Arguments),
 }
@@ -94,11 +96,7 @@ impl Cli {
         }
         let environment = Environment::of_process();
         let palette = Palette::of_stdout(&environment);
-        let context = Context {
-            file: self.file,
-            environment,
-            palette,
-        };
+        let context = Context { file: self.file, environment, palette };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -112,6 +110,7 @@ impl Cli {
                 Some(Command::Down(arguments)) => down::run(&arguments, &context).await,
                 Some(Command::Health(arguments)) => health::run(&arguments, &context).await,
                 Some(Command::Certs(arguments)) => certs::run(&arguments, &context),
+                Some(Command::Overlay(arguments)) => overlay::run(arguments, &context).await,
                 Some(Command::Role(arguments)) => role::run(arguments),
                 Some(Command::Completions(arguments)) => completions::run(&arguments),
             }

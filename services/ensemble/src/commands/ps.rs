@@ -48,11 +48,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         }
     }
     if arguments.json {
-        writeln!(
-            out,
-            "{}",
-            serde_json::to_string_pretty(&as_json(&state, &answers))?
-        )?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&as_json(&state, &answers))?)?;
     } else {
         write!(out, "{}", as_table(&state, &answers, context.palette))?;
     }
@@ -88,21 +84,12 @@ fn as_json(state: &State, answers: &[Answer]) -> serde_json::Value {
 }
 
 fn as_table(state: &State, answers: &[Answer], palette: Palette) -> String {
-    let heading = [
-        "SERVICE", "ROLE", "ADDRESS", "PID", "STATE", "HEALTH", "RESTARTS", "SINCE",
-    ];
+    let heading = ["SERVICE", "ROLE", "ADDRESS", "PID", "STATE", "HEALTH", "RESTARTS", "SINCE"];
     let mut table = Table::new(palette, heading);
     let now = now_unix_ms();
     for (service, answer) in state.services.iter().zip(answers) {
-        let ServiceState {
-            service: name,
-            role,
-            address,
-            pid,
-            started_unix_ms,
-            restarts,
-            state,
-        } = service;
+        let ServiceState { service: name, role, address, pid, started_unix_ms, restarts, state } =
+            service;
         let since = started_unix_ms.map(|since| now.saturating_sub(since));
         table.row([
             name.into(),

@@ -18,11 +18,7 @@ use crate::roles;
   OVERLAY_ID=C ensemble role overlay-worker")]
 pub(crate) struct Arguments {
     /// The role's name, and what it is told
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "NAME [ARGUMENT]"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "NAME [ARGUMENT]")]
     words: Vec<String>,
 }
 

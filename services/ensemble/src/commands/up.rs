@@ -66,11 +66,7 @@ pub(crate) async fn run(arguments: Arguments, context: Context) -> Result<ExitCo
     let topology = context.topology()?;
     let certs = certs(&arguments, &topology)?;
     let profiles = arguments.profiles.clone();
-    let selection = Selection {
-        profiles,
-        host: arguments.host,
-        certs: certs.clone(),
-    };
+    let selection = Selection { profiles, host: arguments.host, certs: certs.clone() };
     topology.write_if_embedded()?;
     let plan = topology.plan(&selection, &context.environment)?;
     let folder = context.folder()?;
@@ -87,11 +83,7 @@ pub(crate) async fn run(arguments: Arguments, context: Context) -> Result<ExitCo
         preflight::host(number, topology.host_address(number)?)?;
     }
     // A state without a supervisor: it died, and its children may be stopping still.
-    let patience = if folder.read()?.is_some() {
-        LEFT_BEHIND
-    } else {
-        Duration::ZERO
-    };
+    let patience = if folder.read()?.is_some() { LEFT_BEHIND } else { Duration::ZERO };
     preflight::check(&plan, certs.as_deref(), patience).await?;
     let launch = Launch {
         executable: std::env::current_exe().context("cannot tell what this binary is")?,
@@ -126,24 +118,13 @@ fn certs(arguments: &Arguments, topology: &Topology) -> Result<Option<PathBuf>> 
 /// What the user sees when all are healthy: what is where, and what to try next.
 pub(crate) fn welcome(state: &State, took: Duration, logs: &Path, palette: Palette) -> String {
     let mut table = Table::new(palette, ["SERVICE", "ROLE", "ADDRESS", "PID"]);
-    for ServiceState {
-        service,
-        role,
-        address,
-        pid,
-        ..
-    } in &state.services
-    {
+    for ServiceState { service, role, address, pid, .. } in &state.services {
         let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         table.row([service.into(), role.into(), address.into(), pid.into()]);
     }
     let count = state.services.len();
     let profiles = state.profiles.join(", ");
-    let what = if profiles.is_empty() {
-        profiles
-    } else {
-        format!("{profiles}: ")
-    };
+    let what = if profiles.is_empty() { profiles } else { format!("{profiles}: ") };
     let headline = format!("{what}{count} services are healthy after {}", short(took));
     let headline = palette.paint(Colour::Green, headline);
     let logs = logs.display();
@@ -156,27 +137,19 @@ pub(crate) fn welcome(state: &State, took: Duration, logs: &Path, palette: Palet
 
 /// Three commands to try next, with what they do.
 fn suggestions(state: &State) -> Vec<(String, String)> {
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "ensemble".to_owned());
-    let mut suggestions = vec![(
-        format!("{program} ps"),
-        "what runs, where, and how it is".to_owned(),
-    )];
-    if let Some(first) = state.services.first() {
-        let command = format!("{program} logs {} --follow", first.service);
-        suggestions.push((command, "what one of them says".to_owned()));
+    let program = std::env::args().next().unwrap_or_else(|| "ensemble".to_owned());
+    let mut suggestions = Vec::new();
+    let mut suggest = |command: String, effect: String| suggestions.push((command, effect));
+    let has = |role: &str| state.services.iter().any(|service| service.role == role);
+    if has("overlay-leader") {
+        suggest(format!("{program} overlay forward hello"), "a request through A to F".into());
+    } else if let Some(ServiceState { service, .. }) = state.services.first() {
+        let command = format!("{program} logs {service} --follow");
+        suggest(command, "what one of them says".into());
     }
-    if let Some(ServiceState {
-        service,
-        pid: Some(pid),
-        ..
-    }) = state.services.last()
-    {
-        suggestions.push((
-            format!("kill -9 {pid}"),
-            format!("{service} dies, and comes back"),
-        ));
+    suggest(format!("{program} ps"), "what runs, where, and how it is".into());
+    if let Some(ServiceState { service, pid: Some(pid), .. }) = state.services.last() {
+        suggest(format!("kill -9 {pid}"), format!("{service} dies, and comes back"));
     }
     suggestions
 }

@@ -1,21 +1,15 @@
 //! What the command line answers without anything running.
 
-use std::fs;
-
 use crate::site::Site;
 
 #[test]
 fn a_malformed_file_is_named_with_line_and_column() {
     let site = Site::new();
-    fs::write(
-        site.path().join("compose.yaml"),
-        "services:\n  s:\n   - [a\n  t: 1\n",
-    )
-    .unwrap();
+    site.write("compose.yaml", "services:\n  s:\n   - [a\n  t: 1\n");
     let error = site.fail(&["up"], 1);
     assert!(error.starts_with("ensemble: "), "{error}");
     assert!(error.contains("compose.yaml: "), "{error}");
-    assert!(error.contains("line 4"), "{error}");
+    assert!(error.contains("line 3, column 4"), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
 }
 
@@ -23,7 +17,7 @@ fn a_malformed_file_is_named_with_line_and_column() {
 fn a_bad_expression_is_named_with_file_service_and_place() {
     let site = Site::new();
     let text = "services:\n  s:\n    environment: { A: '${B:?set B to a number}' }\n";
-    fs::write(site.path().join("compose.yaml"), text).unwrap();
+    site.write("compose.yaml", text);
     let error = site.fail(&[], 1);
     let expected =
         "compose.yaml: service s: environment A: `${B:?set B to a number}`: set B to a number\n";
@@ -41,10 +35,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn an_unknown_profile_is_refused_with_those_there_are() {
     let error = Site::new().fail(&["up", "overly"], 1);
-    assert!(
-        error.contains("has no profile overly: do you mean overlay?"),
-        "{error}"
-    );
+    assert!(error.contains("has no profile overly: do you mean overlay?"), "{error}");
 }
 
 #[test]
@@ -59,18 +50,10 @@ fn usage_errors_exit_with_2() {
 fn roles_are_listed_and_misspelt_ones_corrected() {
     let site = Site::new();
     let list = site.succeed(&["role"]);
-    for role in [
-        "host",
-        "overlay-leader",
-        "overlay-team-leader",
-        "overlay-worker",
-    ] {
+    for role in ["host", "overlay-leader", "overlay-team-leader", "overlay-worker"] {
         assert!(list.lines().any(|line| line.starts_with(role)), "{list}");
     }
-    assert!(
-        site.succeed(&["role", "overlay-worker", "--help"])
-            .contains("OVERLAY_ID")
-    );
+    assert!(site.succeed(&["role", "overlay-worker", "--help"]).contains("OVERLAY_ID"));
     let error = site.fail(&["role", "overlay-wroker"], 1);
     assert!(error.contains("do you mean overlay-worker?"), "{error}");
 }
@@ -79,32 +62,16 @@ fn roles_are_listed_and_misspelt_ones_corrected() {
 fn every_shell_gets_completions() {
     let site = Site::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        assert!(
-            site.succeed(&["completions", shell])
-                .contains("completions"),
-            "{shell}"
-        );
+        assert!(site.succeed(&["completions", shell]).contains("completions"), "{shell}");
     }
 }
 
 #[test]
 fn every_command_explains_itself_with_examples() {
     let site = Site::new();
-    for command in [
-        "up",
-        "ps",
-        "logs",
-        "down",
-        "health",
-        "certs",
-        "role",
-        "completions",
-    ] {
+    for command in ["up", "ps", "logs", "down", "health", "certs", "role", "completions"] {
         let help = site.succeed(&[command, "--help"]);
         assert!(help.contains("Examples:\n  "), "{command}: {help}");
-        assert!(
-            help.contains(&format!("ensemble {command}")),
-            "{command}: {help}"
-        );
+        assert!(help.contains(&format!("ensemble {command}")), "{command}: {help}");
     }
 }

@@ -14,14 +14,8 @@ use tempfile::TempDir;
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The services of the overlay.
-pub(crate) const SERVICES: [&str; 6] = [
-    "overlay-a",
-    "overlay-b",
-    "overlay-c",
-    "overlay-d",
-    "overlay-e",
-    "overlay-f",
-];
+pub(crate) const SERVICES: [&str; 6] =
+    ["overlay-a", "overlay-b", "overlay-c", "overlay-d", "overlay-e", "overlay-f"];
 
 /// The folder, and what runs in it.
 pub(crate) struct Site {
@@ -45,10 +39,7 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "between two looks at a condition with a deadline"
-)]
+#[expect(clippy::disallowed_methods, reason = "between two looks at a condition with a deadline")]
 fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
@@ -56,10 +47,7 @@ fn pause() {
 /// Whether a process runs; one that is dead and waits to be buried does not.
 pub(crate) fn is_alive(pid: u32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => !stat
-            .rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.starts_with(" Z")),
+        Ok(stat) => !stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
         Err(_) => {
             let pid = Pid::from_raw(pid.cast_signed()).expect("a process");
             !Path::new("/proc/self").exists() && test_kill_process(pid).is_ok()
@@ -80,9 +68,7 @@ fn free_ports(count: usize) -> Vec<u16> {
         let offset = start + NEXT.fetch_add(1, Ordering::Relaxed);
         12_000 + u16::try_from(offset % 20_000).expect("small")
     });
-    let free = candidates
-        .by_ref()
-        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let free = candidates.by_ref().filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.take(count).collect()
 }
 
@@ -91,11 +77,7 @@ impl Site {
     pub(crate) fn new() -> Self {
         let site = Self::empty();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for path in [
-            "compose.yaml",
-            ".env",
-            "services/overlay/two_hosts_config.json",
-        ] {
+        for path in ["compose.yaml", ".env", "services/overlay/two_hosts_config.json"] {
             let to = site.path().join(path);
             fs::create_dir_all(to.parent().expect("a folder")).expect("made");
             fs::copy(root.join(path), to).expect("copied");
@@ -107,12 +89,7 @@ impl Site {
     pub(crate) fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ports = free_ports(SERVICES.len());
-        Self {
-            folder,
-            variables: Vec::new(),
-            ports,
-            children: Vec::new(),
-        }
+        Self { folder, variables: Vec::new(), ports, children: Vec::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -121,11 +98,7 @@ impl Site {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ensemble"));
-        command
-            .args(arguments)
-            .current_dir(self.path())
-            .env_clear()
-            .stdin(Stdio::null());
+        command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         for (name, port) in ["A", "B", "C", "D", "E", "F"].iter().zip(&self.ports) {
             command.env(format!("OVERLAY_{name}_PORT"), port.to_string());
         }
@@ -142,11 +115,7 @@ impl Site {
     pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}: {error}",
-            output.status
-        );
+        assert!(output.status.success(), "{arguments:?}: {}: {error}", output.status);
         String::from_utf8(output.stdout).expect("text")
     }
 
@@ -163,19 +132,26 @@ impl Site {
         self.path().join("screen")
     }
 
+    /// Writes a file of the folder.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        fs::write(self.path().join(path), text).expect("written");
+    }
+
     /// Starts `ensemble up` with these arguments, and waits until all services are healthy.
     pub(crate) fn up(&mut self, arguments: &[&str]) -> u32 {
+        let pid = self.start(arguments);
+        self.all_serve();
+        pid
+    }
+
+    /// Starts `ensemble up` with these arguments.
+    pub(crate) fn start(&mut self, arguments: &[&str]) -> u32 {
         let screen = fs::File::create(self.screen()).expect("a file");
         let errors = screen.try_clone().expect("a file");
         let mut command = self.command(&[&["up"], arguments].concat());
-        let child = command
-            .stdout(screen)
-            .stderr(errors)
-            .spawn()
-            .expect("started");
+        let child = command.stdout(screen).stderr(errors).spawn().expect("started");
         let pid = child.id();
         self.children.push(child);
-        self.all_serve();
         pid
     }
 
@@ -211,17 +187,12 @@ impl Site {
         let ps = self.ps();
         let services = ps["services"].as_array().expect("a list");
         let pid = |service: &Value| service["pid"].as_u64().expect("a process");
-        services
-            .iter()
-            .map(|service| u32::try_from(pid(service)).expect("a process"))
-            .collect()
+        services.iter().map(|service| u32::try_from(pid(service)).expect("a process")).collect()
     }
 
     /// Waits until none of these processes runs and every port is free.
     pub(crate) fn all_gone(&self, pids: &[u32]) {
-        eventually("all are gone", || {
-            (!pids.iter().any(|pid| is_alive(*pid))).then_some(())
-        });
+        eventually("all are gone", || (!pids.iter().any(|pid| is_alive(*pid))).then_some(()));
         for port in &self.ports {
             TcpListener::bind(("127.0.0.1", *port)).expect("its port is free");
         }

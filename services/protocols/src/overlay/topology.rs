@@ -110,12 +110,10 @@ impl Topology {
         let mut wanted: BTreeMap<NodeId, Teams> = BTreeMap::new();
         let mut lost = BTreeSet::new();
         for next in self.children(me, teams) {
-            let reason = match (hops.contains(&next), alive(next)) {
-                (true, _) => Some(Reason::Visited),
-                (false, false) => Some(Reason::Unreachable),
-                (false, true) => None,
-            };
-            if let Some(reason) = reason {
+            if hops.contains(&next) {
+                plan.missing.push(Missing { process: next, reason: Reason::Visited, part: None });
+            } else if !alive(next) {
+                let reason = Reason::Unreachable;
                 plan.missing.push(Missing { process: next, reason, part: None });
                 lost.insert(next);
             } else {
@@ -138,8 +136,9 @@ impl Topology {
     fn children(&self, me: NodeId, teams: Teams) -> Vec<NodeId> {
         let role = self.place(me).role;
         let asks = |place: &Place| match (role, place.role) {
-            (Role::Leader, Role::TeamLeader | Role::Worker)
-            | (Role::TeamLeader, Role::Worker) => teams.contains(place.team),
+            (Role::Leader, Role::TeamLeader | Role::Worker) | (Role::TeamLeader, Role::Worker) => {
+                teams.contains(place.team)
+            }
             (Role::Leader | Role::TeamLeader | Role::Worker, _) => false,
         };
         self.place(me).neighbours.iter().copied().filter(|&id| asks(self.place(id))).collect()
@@ -179,10 +178,10 @@ impl Topology {
             for worker in self.workers(through, team.into()) {
                 behind.remove(&worker);
             }
-            plan.missing.extend(behind.into_iter().map(|process| Missing {
-                process,
-                reason: Reason::Unreachable,
-                part: None,
+            plan.missing.extend(behind.into_iter().map(|process| {
+                let visited = hops.contains(&process);
+                let reason = if visited { Reason::Visited } else { Reason::Unreachable };
+                Missing { process, reason, part: None }
             }));
         }
     }
@@ -236,6 +235,13 @@ mod tests {
     fn a_request_that_asks_for_one_team_can_take_the_detour_alone() {
         let plan = Topology::two_hosts().plan(A, Team::Pink.into(), &[], true, |id| id != E);
         assert_eq!(plan.asks, [(B, Team::Pink.into(), 1)]);
+    }
+
+    #[test]
+    fn a_team_whose_leader_lives_takes_no_detour() {
+        let plan = Topology::two_hosts().plan(A, Team::Pink.into(), &[E], true, |_| true);
+        let missing = Missing { process: E, reason: Reason::Visited, part: None };
+        assert_eq!(plan, Plan { missing: vec![missing], ..Plan::default() });
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Debug for Payload {
 }
 
 /// A range of the client's payload, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// First byte.
     pub offset: u64,
@@ -134,8 +134,14 @@ pub struct Range {
     pub length: u64,
 }
 
+impl Debug for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.offset, self.length)
+    }
+}
+
 /// A range of the client's payload together with its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Part {
     /// Where it begins in the client's payload, in bytes.
     pub offset: u64,
@@ -143,6 +149,12 @@ pub struct Part {
     pub total: u64,
     /// Its bytes.
     pub bytes: Payload,
+}
+
+impl Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {}", self.range(), self.total)
+    }
 }
 
 impl Part {
@@ -204,7 +216,7 @@ impl Part {
 }
 
 /// One piece of work on its way through the overlay.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Task {
     /// What to do.
     pub operation: Operation,
@@ -219,6 +231,14 @@ pub struct Task {
     pub budget: Duration,
     /// The trace it belongs to.
     pub trace: Trace,
+}
+
+impl Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, teams, detour, part, budget, trace: _ } = self;
+        let way = if *detour { "" } else { " without detour" };
+        write!(f, "{operation:?} {part:?} for {teams:?}{way} within {budget:?}")
+    }
 }
 
 /// Lines, words and bytes, as `wc` counts them.
@@ -243,7 +263,7 @@ pub struct Piece {
 
 impl Debug for Piece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}", self.range.offset, self.range.length)
+        self.range.fmt(f)
     }
 }
 
@@ -257,7 +277,7 @@ pub enum Product {
 }
 
 /// One process's share in an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Visit {
     /// The process.
     pub process: NodeId,
@@ -269,6 +289,17 @@ pub struct Visit {
     pub total: Duration,
     /// What it worked on itself; nothing where it only routed.
     pub part: Option<Range>,
+}
+
+impl Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, asked_by, queued, total, part } = self;
+        write!(f, "{process}")?;
+        asked_by.iter().try_for_each(|by| write!(f, " for {by}"))?;
+        part.iter().try_for_each(|part| write!(f, " {part:?}"))?;
+        write!(f, " in {total:?}")?;
+        if queued.is_zero() { Ok(()) } else { write!(f, " after {queued:?} in the queue") }
+    }
 }
 
 /// Why a process's share is not in an answer.
@@ -285,7 +316,7 @@ pub enum Reason {
 }
 
 /// A process whose share is not in an answer; whoever is reached only through it is missing too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
     /// The process.
     pub process: NodeId,
@@ -295,8 +326,15 @@ pub struct Missing {
     pub part: Option<Range>,
 }
 
+impl Debug for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.process, self.reason)?;
+        self.part.iter().try_for_each(|part| write!(f, " with {part:?}"))
+    }
+}
+
 /// A team that was served through another edge than its leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Detour {
     /// The team that has no live leader.
     pub team: Team,
@@ -304,8 +342,14 @@ pub struct Detour {
     pub through: NodeId,
 }
 
+impl Debug for Detour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} through {}", self.team, self.through)
+    }
+}
+
 /// The work of a process and of all that it asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The document's text, of [`Operation::Process`].
     pub text: String,
@@ -319,6 +363,31 @@ pub struct Report {
     pub missing: Vec<Missing>,
     /// Who was served through another edge.
     pub detours: Vec<Detour>,
+}
+
+/// What is empty is left out: traces are read by people.
+impl Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, count, pieces, visits, missing, detours } = self;
+        let mut report = f.debug_struct("Report");
+        if !text.is_empty() {
+            report.field("text", text);
+        }
+        if *count != WordCount::default() {
+            report.field("count", count);
+        }
+        if !pieces.is_empty() {
+            report.field("pieces", pieces);
+        }
+        report.field("visits", visits);
+        if !missing.is_empty() {
+            report.field("missing", missing);
+        }
+        if !detours.is_empty() {
+            report.field("detours", detours);
+        }
+        report.finish()
+    }
 }
 
 impl Report {
@@ -380,7 +449,7 @@ mod tests {
     fn no_word_is_cut_in_two() {
         let parts = part(b"one two three").split(Operation::WordCount, &[1, 1, 1]);
         let texts: Vec<_> = parts.iter().map(|part| part.bytes.to_vec()).collect();
-        assert_eq!(texts, [b"one ".to_vec(), b"two three".to_vec(), b"".to_vec()]);
+        assert_eq!(texts, [b"one ".to_vec(), b"two ".to_vec(), b"three".to_vec()]);
     }
 
     #[test]

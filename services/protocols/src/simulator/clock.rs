@@ -41,8 +41,7 @@ impl Clock {
             return now.saturating_add(after);
         }
         let shown = self.read(now).saturating_add(after).as_nanos() * u128::from(MILLION);
-        self.started
-            .saturating_add(duration(shown.div_ceil(u128::from(self.speed_ppm))))
+        self.started.saturating_add(duration(shown.div_ceil(u128::from(self.speed_ppm))))
     }
 }
 
@@ -57,14 +56,8 @@ mod tests {
     #[test]
     fn an_alarm_never_goes_off_early_by_the_node_s_own_clock() {
         for speed_ppm in [990_000, 999_999, 1_000_000, 1_000_001, 1_010_000, 1_999_999] {
-            let clock = Clock {
-                started: Duration::from_nanos(17),
-                speed_ppm,
-            };
-            for now in (17..5_000_000_000)
-                .step_by(123_456_789)
-                .map(Duration::from_nanos)
-            {
+            let clock = Clock { started: Duration::from_nanos(17), speed_ppm };
+            for now in (17..5_000_000_000).step_by(123_456_789).map(Duration::from_nanos) {
                 for after in [0, 1, 7, 999, 1_000_003, 3_000_000_001].map(Duration::from_nanos) {
                     let when = clock.when(now, after);
                     assert!(clock.read(when) >= clock.read(now) + after);
@@ -77,10 +70,7 @@ mod tests {
     #[test]
     fn an_alarm_set_for_ever_does_not_overflow() {
         for speed_ppm in [1, 1_000_000, 1_999_999] {
-            let clock = Clock {
-                started: Duration::from_secs(1),
-                speed_ppm,
-            };
+            let clock = Clock { started: Duration::from_secs(1), speed_ppm };
             let when = clock.when(Duration::from_secs(9), Duration::MAX);
             assert!(when > Duration::from_secs(1 << 40));
         }

@@ -41,11 +41,7 @@ impl<P: Protocol> Simulator<P> {
         weather.assert_sound();
         self.weather = weather;
         self.era += 1;
-        for incarnation in self
-            .members
-            .values_mut()
-            .flat_map(|member| &mut member.incarnation)
-        {
+        for incarnation in self.members.values_mut().flat_map(|member| &mut member.incarnation) {
             incarnation.doom.take_if(|doom| doom.down.is_some());
         }
         self.await_strike(Strike::Crash);
@@ -89,10 +85,7 @@ impl<P: Protocol> Simulator<P> {
     /// fewer. It stays down until it is started or all is healed.
     pub fn crash_after(&mut self, node: NodeId, kept: usize) {
         if let Some(incarnation) = self.live(node) {
-            incarnation.doom = Some(Doom {
-                moment: Moment::After(kept),
-                down: None,
-            });
+            incarnation.doom = Some(Doom { moment: Moment::After(kept), down: None });
         }
     }
 
@@ -161,10 +154,7 @@ impl<P: Protocol> Simulator<P> {
 
     /// Whether a node is paused.
     pub fn is_paused(&self, node: NodeId) -> bool {
-        let incarnation = self
-            .members
-            .get(&node)
-            .and_then(|member| member.incarnation.as_ref());
+        let incarnation = self.members.get(&node).and_then(|member| member.incarnation.as_ref());
         incarnation.is_some_and(|incarnation| incarnation.waiting.is_some())
     }
 
@@ -184,10 +174,7 @@ impl<P: Protocol> Simulator<P> {
     }
 
     pub(super) fn mend_all(&mut self, serial: u64) -> Option<Step<P>> {
-        let mended = self
-            .cuts
-            .extract_if(.., |_, cut| *cut == serial)
-            .collect::<Vec<_>>();
+        let mended = self.cuts.extract_if(.., |_, cut| *cut == serial).collect::<Vec<_>>();
         for ((from, to), _) in mended {
             self.note(from, format_args!("link to {to} mended"));
         }
@@ -270,10 +257,7 @@ impl<P: Protocol> Simulator<P> {
             Some(Doom { down: None, .. }) => return,
             Some(Doom { down: Some(_), .. }) => Moment::Any,
         };
-        incarnation.doom = Some(Doom {
-            moment,
-            down: Some(down),
-        });
+        incarnation.doom = Some(Doom { moment, down: Some(down) });
     }
 
     /// Cuts a random link in one direction, or a random group off in both.
@@ -286,21 +270,14 @@ impl<P: Protocol> Simulator<P> {
                 self.sever(from, to, serial);
             }
         } else {
-            let group = members
-                .into_iter()
-                .filter(|_| self.random.random())
-                .collect();
+            let group = members.into_iter().filter(|_| self.random.random()).collect();
             self.sever_group(&group, serial);
         }
         self.post_after(lasting, Event::Mend(serial));
     }
 
     fn strike_pause(&mut self, lasting: Duration) {
-        let awake: Vec<_> = self
-            .up()
-            .into_iter()
-            .filter(|node| !self.is_paused(*node))
-            .collect();
+        let awake: Vec<_> = self.up().into_iter().filter(|node| !self.is_paused(*node)).collect();
         let Some(node) = awake.choose(&mut self.random).copied() else {
             return;
         };
@@ -310,10 +287,8 @@ impl<P: Protocol> Simulator<P> {
     }
 
     fn sever_group(&mut self, group: &BTreeSet<NodeId>, serial: u64) {
-        let (inside, outside): (Vec<_>, Vec<_>) = self
-            .members()
-            .into_iter()
-            .partition(|node| group.contains(node));
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            self.members().into_iter().partition(|node| group.contains(node));
         for inner in inside {
             for outer in &outside {
                 self.sever(inner, *outer, serial);

@@ -22,12 +22,7 @@ pub(super) struct Member<P: Protocol> {
 impl<P: Protocol> Member<P> {
     /// A node that has never run.
     pub(super) fn unborn() -> Self {
-        Self {
-            incarnation: None,
-            records: Vec::new(),
-            fate: 0,
-            latest: BTreeMap::new(),
-        }
+        Self { incarnation: None, records: Vec::new(), fate: 0, latest: BTreeMap::new() }
     }
 }
 
@@ -45,13 +40,7 @@ pub(super) struct Incarnation<P: Protocol> {
 
 impl<P: Protocol> Incarnation<P> {
     pub(super) fn new(protocol: P, clock: Clock) -> Self {
-        Self {
-            protocol,
-            clock,
-            alarms: BTreeMap::new(),
-            waiting: None,
-            doom: None,
-        }
+        Self { protocol, clock, alarms: BTreeMap::new(), waiting: None, doom: None }
     }
 
     /// Whether this setting of an alarm is the one that holds.

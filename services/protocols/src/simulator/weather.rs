@@ -106,38 +106,22 @@ impl Weather {
 
     /// The same network with nothing broken: messages are as slow and as often repeated as before.
     pub(super) fn healed(&self) -> Self {
-        Self {
-            loss: 0.0,
-            crashes: None,
-            cuts: None,
-            pauses: None,
-            ..self.clone()
-        }
+        Self { loss: 0.0, crashes: None, cuts: None, pauses: None, ..self.clone() }
     }
 
     /// Stops the test whose weather makes no sense.
     pub(super) fn assert_sound(&self) {
         for probability in [self.straggling, self.loss, self.repetition, self.hint] {
-            assert!(
-                (0.0..=1.0).contains(&probability),
-                "{probability} is not a probability"
-            );
+            assert!((0.0..=1.0).contains(&probability), "{probability} is not a probability");
         }
-        assert!(
-            !self.latency.is_empty(),
-            "latency {:?} is empty",
-            self.latency
-        );
+        assert!(!self.latency.is_empty(), "latency {:?} is empty", self.latency);
         assert!(
             self.straggler >= *self.latency.end() || self.straggling == 0.0,
             "a straggler is faster than the others"
         );
         assert!(self.drift_ppm < 1_000_000, "a clock would run backwards");
         for spell in [self.crashes, self.cuts, self.pauses].into_iter().flatten() {
-            assert!(
-                !spell.between.is_zero(),
-                "faults would leave no time between them"
-            );
+            assert!(!spell.between.is_zero(), "faults would leave no time between them");
         }
     }
 

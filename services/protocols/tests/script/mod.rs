@@ -47,6 +47,26 @@ pub(crate) trait Scenario: Default + 'static {
         words: &mut ArgumentConsumer<'_>,
     ) -> Result<<Self::Protocol as Protocol>::Request, Box<dyn Error>>;
 
+    /// The node that a script calls by another name than n1.
+    fn named(_name: &str) -> Option<NodeId> {
+        None
+    }
+
+    /// Carries out a command of the scenario's own; false when it has none of this name.
+    fn command(
+        &mut self,
+        _simulator: &mut Simulator<Self::Protocol>,
+        _name: &str,
+        _words: &mut ArgumentConsumer<'_>,
+    ) -> Result<bool, Box<dyn Error>> {
+        Ok(false)
+    }
+
+    /// How a trace is told to the reader of a script.
+    fn retell(&mut self, trace: String) -> String {
+        trace
+    }
+
     /// Does what a local caller does about a step's notices.
     fn react(&mut self, _simulator: &mut Simulator<Self::Protocol>, _step: Step<Self::Protocol>) {}
 }
@@ -62,10 +82,7 @@ pub(crate) fn play_all<S: Scenario>(folder: &str) {
     scripts.sort();
     assert!(!scripts.is_empty(), "{folder} has no scripts");
     for script in scripts {
-        let mut stage = Stage {
-            scenario: S::default(),
-            simulator: None,
-        };
+        let mut stage = Stage { scenario: S::default(), simulator: None };
         goldenscript::run(&mut stage, &script)
             .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
     }
@@ -93,44 +110,40 @@ impl<S: Scenario> Runner for Stage<S> {
         let mut output = String::new();
         let mut until = simulator.now();
         match command.name.as_str() {
-            "start" => each(&mut words, |node| simulator.start(node))?,
+            "start" => each::<S>(&mut words, |node| simulator.start(node))?,
             "run" => until += duration(words.next_pos().ok_or("run for how long?")?)?,
             "request" => {
-                let node = node(&mut words)?;
+                let node = node::<S>(&mut words)?;
                 simulator.request(node, self.scenario.request(&mut words)?);
             }
             "crash" => match words.take_key("after").map(str::parse).transpose()? {
-                Some(kept) => each(&mut words, |node| simulator.crash_after(node, kept))?,
-                None => each(&mut words, |node| simulator.crash(node))?,
+                Some(kept) => each::<S>(&mut words, |node| simulator.crash_after(node, kept))?,
+                None => each::<S>(&mut words, |node| simulator.crash(node))?,
             },
-            "pause" => each(&mut words, |node| simulator.pause(node))?,
-            "resume" => each(&mut words, |node| simulator.resume(node))?,
-            "cut" => simulator.cut(node(&mut words)?, node(&mut words)?),
-            "mend" => simulator.mend(node(&mut words)?, node(&mut words)?),
+            "pause" => each::<S>(&mut words, |node| simulator.pause(node))?,
+            "resume" => each::<S>(&mut words, |node| simulator.resume(node))?,
+            "cut" => simulator.cut(node::<S>(&mut words)?, node::<S>(&mut words)?),
+            "mend" => simulator.mend(node::<S>(&mut words)?, node::<S>(&mut words)?),
             "partition" => {
                 let mut group = Vec::new();
-                each(&mut words, |node| group.push(node))?;
+                each::<S>(&mut words, |node| group.push(node))?;
                 simulator.partition(group);
             }
             "heal" => simulator.heal(),
             "weather" => simulator.set_weather(weather(&mut words)?),
-            "view" => each(&mut words, |node| match simulator.node(node) {
+            "view" => each::<S>(&mut words, |node| match simulator.node(node) {
                 Some(protocol) => put(&mut output, format_args!("{node} {:?}", protocol.view())),
                 None => put(&mut output, format_args!("{node} is down")),
             })?,
-            "records" => each(&mut words, |node| {
-                put(
-                    &mut output,
-                    format_args!("{node} {:?}", simulator.records(node)),
-                );
+            "records" => each::<S>(&mut words, |node| {
+                put(&mut output, format_args!("{node} {:?}", simulator.records(node)));
             })?,
+            name if self.scenario.command(simulator, name, &mut words)? => (),
             name => return Err(format!("no command is called {name}").into()),
         }
         words.reject_next()?;
-        simulator.run_until(until, |simulator, step| {
-            self.scenario.react(simulator, step)
-        });
-        output.push_str(&simulator.take_trace());
+        simulator.run_until(until, |simulator, step| self.scenario.react(simulator, step));
+        output.push_str(&self.scenario.retell(simulator.take_trace()));
         Ok(output)
     }
 }
@@ -139,28 +152,25 @@ fn put(output: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(output, "{line}").expect("a string takes every line");
 }
 
-fn each(
+fn each<S: Scenario>(
     words: &mut ArgumentConsumer<'_>,
     mut act: impl FnMut(NodeId),
 ) -> Result<(), Box<dyn Error>> {
-    act(node(words)?);
+    act(node::<S>(words)?);
     while let Some(word) = words.next_pos() {
-        act(read_node(word)?);
+        act(read_node::<S>(word)?);
     }
     Ok(())
 }
 
-fn node(words: &mut ArgumentConsumer<'_>) -> Result<NodeId, Box<dyn Error>> {
-    read_node(words.next_pos().ok_or("which node?")?)
+fn node<S: Scenario>(words: &mut ArgumentConsumer<'_>) -> Result<NodeId, Box<dyn Error>> {
+    read_node::<S>(words.next_pos().ok_or("which node?")?)
 }
 
-fn read_node(word: &str) -> Result<NodeId, Box<dyn Error>> {
-    let number = word
-        .strip_prefix('n')
-        .and_then(|number| number.parse().ok());
-    Ok(NodeId(
-        number.ok_or_else(|| format!("{word} is no node: write n1"))?,
-    ))
+fn read_node<S: Scenario>(word: &str) -> Result<NodeId, Box<dyn Error>> {
+    let number = || word.strip_prefix('n')?.parse().ok().map(NodeId);
+    let node = S::named(word).or_else(number);
+    Ok(node.ok_or_else(|| format!("{word} is no node: write n1"))?)
 }
 
 fn weather(words: &mut ArgumentConsumer<'_>) -> Result<Weather, Box<dyn Error>> {

@@ -66,10 +66,7 @@ fn a_crash_forgets_alarms_and_memory_and_keeps_records() {
     run(&mut simulator, 20);
     simulator.crash(N1);
     assert!(!simulator.is_up(N1));
-    assert_eq!(
-        simulator.nodes().map(|(node, _)| node).collect::<Vec<_>>(),
-        [N2, N3]
-    );
+    assert_eq!(simulator.nodes().map(|(node, _)| node).collect::<Vec<_>>(), [N2, N3]);
     assert_eq!(simulator.records(N1), [4, 5]);
     run(&mut simulator, 60);
     simulator.start(N1);
@@ -82,21 +79,14 @@ fn a_crash_forgets_alarms_and_memory_and_keeps_records() {
 #[test]
 fn a_message_may_outlive_its_sender_and_reach_a_later_incarnation() {
     let mut simulator = puppets();
-    simulator.set_weather(Weather {
-        latency: ms(50)..=ms(50),
-        ..Weather::calm()
-    });
+    simulator.set_weather(Weather { latency: ms(50)..=ms(50), ..Weather::calm() });
     simulator.request(N1, |out| out.send(N2, 9));
     run(&mut simulator, 10);
     simulator.crash(N1);
     simulator.crash(N2);
     simulator.start(N2);
     run(&mut simulator, 100);
-    assert_eq!(
-        seen(&simulator, N2),
-        ["40 n1 says 9"],
-        "by the time since its own start"
-    );
+    assert_eq!(seen(&simulator, N2), ["40 n1 says 9"], "by the time since its own start");
 }
 
 #[test]
@@ -140,10 +130,7 @@ fn a_paused_node_hears_everything_late_and_nothing_never() {
     run(&mut simulator, 1_000);
     let mut seen = seen(&simulator, N1);
     seen[..2].sort_unstable();
-    assert_eq!(
-        seen,
-        ["500 n2 says 7", "500 timeout 'a'", "900 timeout 'b'"]
-    );
+    assert_eq!(seen, ["500 n2 says 7", "500 timeout 'a'", "900 timeout 'b'"]);
     assert_eq!((simulator.counts().pauses, simulator.counts().late), (1, 1));
 }
 
@@ -162,20 +149,13 @@ fn an_alarm_disarmed_by_what_waited_with_it_does_not_go_off() {
             seen(&simulator, N1).len()
         })
         .collect();
-    assert_eq!(
-        outcomes,
-        BTreeSet::from([0, 1]),
-        "a node that wakes looks at either first"
-    );
+    assert_eq!(outcomes, BTreeSet::from([0, 1]), "a node that wakes looks at either first");
 }
 
 #[test]
 fn a_cut_works_one_way_and_also_on_what_is_on_its_way() {
     let mut simulator = puppets();
-    simulator.set_weather(Weather {
-        latency: ms(10)..=ms(10),
-        ..Weather::calm()
-    });
+    simulator.set_weather(Weather { latency: ms(10)..=ms(10), ..Weather::calm() });
     simulator.request(N1, |out| out.send(N2, 1));
     run(&mut simulator, 5);
     simulator.cut(N1, N2);
@@ -192,10 +172,7 @@ fn a_cut_works_one_way_and_also_on_what_is_on_its_way() {
     assert_eq!(seen(&simulator, N1), ["15 n2 says 4"]);
     assert_eq!(seen(&simulator, N2), ["60 n1 says 5"]);
     assert_eq!(seen(&simulator, N3), ["15 n1 says 3"]);
-    assert_eq!(
-        (simulator.counts().stopped, simulator.counts().cuts),
-        (2, 1)
-    );
+    assert_eq!((simulator.counts().stopped, simulator.counts().cuts), (2, 1));
 }
 
 #[test]
@@ -203,13 +180,9 @@ fn a_partition_parts_a_group_from_all_others_both_ways() {
     let mut simulator = puppets();
     run(&mut simulator, 0);
     simulator.partition([N1, N3]);
-    for (from, to, parted) in [
-        (N1, N2, true),
-        (N2, N1, true),
-        (N2, N3, true),
-        (N3, N2, true),
-        (N1, N3, false),
-    ] {
+    for (from, to, parted) in
+        [(N1, N2, true), (N2, N1, true), (N2, N3, true), (N3, N2, true), (N1, N3, false)]
+    {
         assert_eq!(simulator.is_cut(from, to), parted, "{from} to {to}");
     }
     simulator.mend_every_cut();
@@ -219,10 +192,7 @@ fn a_partition_parts_a_group_from_all_others_both_ways() {
 #[test]
 fn a_node_may_be_told_whom_it_cannot_reach() {
     let mut simulator = puppets();
-    simulator.set_weather(Weather {
-        hint: 1.0,
-        ..Weather::calm()
-    });
+    simulator.set_weather(Weather { hint: 1.0, ..Weather::calm() });
     run(&mut simulator, 10);
     simulator.crash(N2);
     run(&mut simulator, 20);
@@ -232,17 +202,10 @@ fn a_node_may_be_told_whom_it_cannot_reach() {
     run(&mut simulator, 40);
     simulator.request(N3, |out| out.send(N1, 1));
     run(&mut simulator, 50);
-    assert_eq!(
-        seen(&simulator, N1),
-        ["11 n2 unreachable", "22 n2 unreachable"]
-    );
+    assert_eq!(seen(&simulator, N1), ["11 n2 unreachable", "22 n2 unreachable"]);
     assert_eq!(
         seen(&simulator, N3),
-        [
-            "11 n2 unreachable",
-            "31 n1 unreachable",
-            "41 n1 unreachable"
-        ]
+        ["11 n2 unreachable", "31 n1 unreachable", "41 n1 unreachable"]
     );
     assert_eq!(simulator.counts().hints, 5);
 }
@@ -250,27 +213,18 @@ fn a_node_may_be_told_whom_it_cannot_reach() {
 #[test]
 fn clocks_drift_apart_and_begin_again_with_each_start() {
     let mut simulator = puppets();
-    simulator.set_weather(Weather {
-        drift_ppm: 100_000,
-        ..Weather::calm()
-    });
+    simulator.set_weather(Weather { drift_ppm: 100_000, ..Weather::calm() });
     for node in [N1, N2, N3] {
         simulator.request(node, |out| out.arm('a', Duration::from_secs(10)));
     }
     let mut rung = BTreeSet::new();
     simulator.run_until(Duration::from_secs(20), |simulator, step| {
-        if simulator
-            .node(step.node)
-            .is_some_and(|puppet| puppet.seen().len() == 2)
-        {
+        if simulator.node(step.node).is_some_and(|puppet| puppet.seen().len() == 2) {
             rung.insert(step.now);
         }
     });
     assert_eq!(rung.len(), 3);
-    assert!(
-        rung.iter().all(|at| (ms(9_000)..=ms(11_200)).contains(at)),
-        "{rung:?}"
-    );
+    assert!(rung.iter().all(|at| (ms(9_000)..=ms(11_200)).contains(at)), "{rung:?}");
     simulator.crash(N1);
     simulator.start(N1);
     simulator.request(N1, |out| out.arm('a', ms(500)));
@@ -313,10 +267,7 @@ fn healing_ends_every_fault_at_once() {
     simulator.crash_after(N3, 0);
     simulator.cut(N2, N3);
     simulator.partition([N1]);
-    simulator.set_weather(Weather {
-        loss: 1.0,
-        ..Weather::calm()
-    });
+    simulator.set_weather(Weather { loss: 1.0, ..Weather::calm() });
     run(&mut simulator, 100);
     simulator.heal();
     run(&mut simulator, 100);
@@ -333,10 +284,7 @@ fn healing_ends_every_fault_at_once() {
 
 /// Faults of one kind, every millisecond or so.
 fn often(lasting: u64) -> Option<Spell> {
-    Some(Spell {
-        between: ms(1),
-        lasting: ms(lasting),
-    })
+    Some(Spell { between: ms(1), lasting: ms(lasting) })
 }
 
 #[test]
@@ -344,10 +292,7 @@ fn a_crash_of_the_weather_falls_between_any_two_effects() {
     let mut kept = BTreeMap::new();
     for seed in 0..200 {
         let mut simulator = Simulator::new(seed, [N1], Puppet::new);
-        simulator.set_weather(Weather {
-            crashes: often(10),
-            ..Weather::calm()
-        });
+        simulator.set_weather(Weather { crashes: often(10), ..Weather::calm() });
         run(&mut simulator, 100);
         simulator.request(N1, |out| {
             out.persist(1);
@@ -359,11 +304,7 @@ fn a_crash_of_the_weather_falls_between_any_two_effects() {
             *kept.entry(simulator.records(N1).len()).or_insert(0) += 1;
         }
     }
-    assert_eq!(
-        kept.keys().copied().collect::<Vec<_>>(),
-        [0, 1, 2, 3],
-        "{kept:?}"
-    );
+    assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3], "{kept:?}");
 }
 
 #[test]
@@ -371,11 +312,7 @@ fn a_change_of_weather_ends_the_strikes_of_the_weather_before() {
     let mut simulator = puppets();
     run(&mut simulator, 0);
     for _ in 0..100 {
-        let weather = Weather {
-            crashes: often(1),
-            pauses: often(1),
-            ..Weather::calm()
-        };
+        let weather = Weather { crashes: often(1), pauses: often(1), ..Weather::calm() };
         simulator.set_weather(weather);
     }
     run(&mut simulator, 100);
@@ -388,10 +325,7 @@ fn a_change_of_weather_ends_the_strikes_of_the_weather_before() {
     }
     run(&mut simulator, 300);
     let after = simulator.counts();
-    assert_eq!(
-        (after.crashes, after.pauses),
-        (before.crashes, before.pauses)
-    );
+    assert_eq!((after.crashes, after.pauses), (before.crashes, before.pauses));
     assert_eq!(after.steps, before.steps + 3);
 }
 
@@ -401,11 +335,7 @@ fn the_weather_does_not_undo_what_was_done_by_hand() {
     run(&mut simulator, 0);
     simulator.cut(N1, N2);
     simulator.crash_after(N3, 2);
-    simulator.set_weather(Weather {
-        cuts: often(5),
-        crashes: often(5),
-        ..Weather::calm()
-    });
+    simulator.set_weather(Weather { cuts: often(5), crashes: often(5), ..Weather::calm() });
     simulator.request_at(ms(500), N3, |out| {
         out.persist(1);
         out.persist(2);
@@ -417,10 +347,7 @@ fn the_weather_does_not_undo_what_was_done_by_hand() {
     assert_eq!(simulator.records(N3), [1, 2]);
     assert!(!simulator.is_up(N3));
 
-    simulator.set_weather(Weather {
-        pauses: often(1_000),
-        ..Weather::calm()
-    });
+    simulator.set_weather(Weather { pauses: often(1_000), ..Weather::calm() });
     run(&mut simulator, 1_020);
     simulator.set_weather(Weather::calm());
     assert!(simulator.is_paused(N1));
@@ -434,9 +361,7 @@ fn the_weather_does_not_undo_what_was_done_by_hand() {
 fn a_system_in_which_nothing_happens_any_more_comes_to_its_end() {
     let mut simulator = puppets();
     simulator.request_at(ms(70), N2, |out| out.arm('a', ms(7)));
-    let steps: Vec<_> = std::iter::from_fn(|| simulator.step())
-        .map(|step| step.node)
-        .collect();
+    let steps: Vec<_> = std::iter::from_fn(|| simulator.step()).map(|step| step.node).collect();
     assert_eq!(steps, [N1, N2, N3, N2, N2]);
     assert_eq!(simulator.now(), ms(77));
     assert!(simulator.step_until(ms(100)).is_none());

@@ -33,9 +33,9 @@ impl script::Scenario for Additions {
 
     fn request(&mut self, words: &mut ArgumentConsumer<'_>) -> Result<Request, Box<dyn Error>> {
         match words.next_pos() {
-            Some("add") => Ok(Request::Add(Ticket(
-                words.next_pos().ok_or("which ticket?")?.parse()?,
-            ))),
+            Some("add") => {
+                Ok(Request::Add(Ticket(words.next_pos().ok_or("which ticket?")?.parse()?)))
+            }
             word => Err(format!("a tally cannot {word:?}").into()),
         }
     }

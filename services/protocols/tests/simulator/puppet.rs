@@ -13,10 +13,7 @@ pub(crate) struct Puppet {
 
 impl Puppet {
     pub(crate) fn new(_: NodeId, records: Vec<u32>, _: u64) -> Self {
-        Self {
-            seen: Vec::new(),
-            records,
-        }
+        Self { seen: Vec::new(), records }
     }
 
     /// Each input since the last start but the requests, after its time in milliseconds.

@@ -30,11 +30,7 @@ impl Storm {
             let node = NodeId(simulator.random().random_range(1..=3));
             simulator.request_at(at, node, Request::Add(Ticket(ticket)));
         }
-        Self {
-            simulator,
-            told: BTreeMap::new(),
-            broken: None,
-        }
+        Self { simulator, told: BTreeMap::new(), broken: None }
     }
 
     fn rage(mut self) -> Self {
@@ -53,10 +49,7 @@ impl Storm {
     fn check(&mut self, step: &Step<Tally>) -> Option<String> {
         for Notice::Added(ticket, count) in &step.notices {
             if let Some(other) = self.told.insert((step.node, *count), *ticket) {
-                return Some(format!(
-                    "{} told {count} for {other:?} and {ticket:?}",
-                    step.node
-                ));
+                return Some(format!("{} told {count} for {other:?} and {ticket:?}", step.node));
             }
         }
         for (node, tally) in self.simulator.nodes() {
@@ -70,15 +63,10 @@ impl Storm {
     }
 
     fn durable(&self, node: NodeId) -> u64 {
-        let counts = self
-            .simulator
-            .records(node)
-            .iter()
-            .rev()
-            .find_map(|record| match record {
-                Record::Counted(count) => Some(*count),
-                Record::Heard(..) => None,
-            });
+        let counts = self.simulator.records(node).iter().rev().find_map(|record| match record {
+            Record::Counted(count) => Some(*count),
+            Record::Heard(..) => None,
+        });
         counts.unwrap_or_default()
     }
 }
@@ -114,10 +102,7 @@ fn a_trace_changes_nothing() {
 }
 
 fn counts_in(weather: Weather) -> Counts {
-    Storm::brew(5, Order::PersistFirst, weather)
-        .rage()
-        .simulator
-        .counts()
+    Storm::brew(5, Order::PersistFirst, weather).rage().simulator.counts()
 }
 
 #[test]
@@ -125,76 +110,38 @@ fn calm_weather_breaks_nothing() {
     let counts = counts_in(Weather::calm());
     assert!(0 < counts.sent);
     let Counts { steps, sent, .. } = counts;
-    assert_eq!(
-        counts,
-        Counts {
-            steps,
-            sent,
-            delivered: sent,
-            starts: 3,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(counts, Counts { steps, sent, delivered: sent, starts: 3, ..Counts::default() });
 }
 
 #[test]
 fn each_kind_of_weather_brings_its_own_fault_and_no_other() {
     let calm = Weather::calm;
-    let spell = Some(Spell {
-        between: ms(500),
-        lasting: ms(500),
-    });
+    let spell = Some(Spell { between: ms(500), lasting: ms(500) });
 
-    let counts = counts_in(Weather {
-        loss: 0.2,
-        ..calm()
-    });
+    let counts = counts_in(Weather { loss: 0.2, ..calm() });
     assert!(0 < counts.lost && counts.delivered == counts.sent - counts.lost);
 
-    let counts = counts_in(Weather {
-        repetition: 0.2,
-        ..calm()
-    });
+    let counts = counts_in(Weather { repetition: 0.2, ..calm() });
     assert!(0 < counts.repeated && counts.delivered == counts.sent + counts.repeated);
     assert_eq!(counts.overtaken, 0);
 
-    let counts = counts_in(Weather {
-        latency: ms(1)..=ms(100),
-        ..calm()
-    });
+    let counts = counts_in(Weather { latency: ms(1)..=ms(100), ..calm() });
     assert!(0 < counts.overtaken);
 
-    let counts = counts_in(Weather {
-        straggling: 0.2,
-        straggler: ms(500),
-        ..calm()
-    });
+    let counts = counts_in(Weather { straggling: 0.2, straggler: ms(500), ..calm() });
     assert!(0 < counts.overtaken);
 
-    let counts = counts_in(Weather {
-        cuts: spell,
-        ..calm()
-    });
+    let counts = counts_in(Weather { cuts: spell, ..calm() });
     assert!(0 < counts.cuts && 0 < counts.stopped && counts.hints == 0);
     assert_eq!(counts.delivered, counts.sent - counts.stopped);
 
-    let counts = counts_in(Weather {
-        cuts: spell,
-        hint: 0.5,
-        ..calm()
-    });
+    let counts = counts_in(Weather { cuts: spell, hint: 0.5, ..calm() });
     assert!(0 < counts.hints);
 
-    let counts = counts_in(Weather {
-        pauses: spell,
-        ..calm()
-    });
+    let counts = counts_in(Weather { pauses: spell, ..calm() });
     assert!(0 < counts.pauses && 0 < counts.late && counts.crashes == 0);
 
-    let counts = counts_in(Weather {
-        crashes: spell,
-        ..calm()
-    });
+    let counts = counts_in(Weather { crashes: spell, ..calm() });
     assert!(0 < counts.torn && counts.torn < counts.crashes && 0 < counts.missed);
     assert!(3 < counts.starts && counts.pauses == 0 && counts.cuts == 0);
 }
@@ -224,10 +171,7 @@ fn presets_bring_every_fault() {
                 *sum += count;
             }
         }
-        assert!(
-            all.iter().all(|count| 0 < *count),
-            "{weather:?} brought {all:?}"
-        );
+        assert!(all.iter().all(|count| 0 < *count), "{weather:?} brought {all:?}");
     }
 }
 
@@ -271,11 +215,7 @@ fn a_healed_system_is_up_and_ends_what_is_pending() {
             for peer in MEMBERS.into_iter().filter(|peer| *peer != node) {
                 assert!(!storm.simulator.is_cut(node, peer));
                 let told = storm.simulator.node(peer).map(Tally::count);
-                assert_eq!(
-                    told,
-                    Some(tally.heard(peer)),
-                    "seed {seed}: {node} of {peer}"
-                );
+                assert_eq!(told, Some(tally.heard(peer)), "seed {seed}: {node} of {peer}");
             }
         }
     }

@@ -59,13 +59,8 @@ pub(crate) enum Record {
 
 impl Tally {
     pub(crate) fn new(me: NodeId, order: Order, records: Vec<Record>) -> Self {
-        let mut tally = Self {
-            me,
-            order,
-            count: 0,
-            heard: BTreeMap::new(),
-            acknowledged: BTreeMap::new(),
-        };
+        let mut tally =
+            Self { me, order, count: 0, heard: BTreeMap::new(), acknowledged: BTreeMap::new() };
         for record in records {
             match record {
                 Record::Counted(count) => tally.count = count,
@@ -100,9 +95,7 @@ impl Tally {
     }
 
     fn tell(&self, out: &mut Outbox<Self>) {
-        let owed = MEMBERS
-            .into_iter()
-            .filter(|peer| *peer != self.me && self.owes(*peer));
+        let owed = MEMBERS.into_iter().filter(|peer| *peer != self.me && self.owes(*peer));
         for peer in owed.clone() {
             out.send(peer, Message::Told(self.count));
         }
@@ -146,12 +139,6 @@ impl Protocol for Tally {
     }
 
     fn view(&self) -> Self::View {
-        (
-            self.count,
-            self.heard
-                .iter()
-                .map(|(peer, count)| (peer.0, *count))
-                .collect(),
-        )
+        (self.count, self.heard.iter().map(|(peer, count)| (peer.0, *count)).collect())
     }
 }

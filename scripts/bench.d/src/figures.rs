@@ -1,0 +1,238 @@
+//! The table of figures: what, ours, the peer's, their ratio, the goal, and whether it is reached.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::spread::Spread;
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// Ours is at least so many times the peer's.
+    RatioAtLeast(f64),
+    /// Ours is at most so much.
+    AtMost(f64),
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    what: String,
+    unit: &'static str,
+    ours: f64,
+    peer: Option<f64>,
+    ratio: Option<Spread>,
+    goal: Option<Goal>,
+}
+
+impl Figure {
+    pub(crate) fn of(what: impl Into<String>, unit: &'static str, ours: f64) -> Self {
+        Self { what: what.into(), unit, ours, peer: None, ratio: None, goal: None }
+    }
+
+    /// With that of a peer.
+    pub(crate) fn against(mut self, peer: f64) -> Self {
+        self.peer = Some(peer);
+        self.ratio = (peer > 0.0).then(|| Spread::of([self.ours / peer]));
+        self
+    }
+
+    /// With the ratios of single rounds instead of that of the two figures.
+    pub(crate) fn by_rounds(mut self, ratio: Spread) -> Self {
+        self.ratio = Some(ratio);
+        self
+    }
+
+    pub(crate) fn goal(mut self, goal: Goal) -> Self {
+        self.goal = Some(goal);
+        self
+    }
+
+    fn is_reached(&self) -> Option<bool> {
+        Some(match self.goal? {
+            Goal::RatioAtLeast(least) => self.ratio?.median >= least,
+            Goal::AtMost(most) => self.ours <= most,
+        })
+    }
+
+    fn verdict(&self) -> Option<&'static str> {
+        Some(if self.is_reached()? { "reached" } else { "missed" })
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let ratio = self.ratio.map(|Spread { median, least, most }| {
+            if least == most {
+                format!("{median:.2}")
+            } else {
+                format!("{median:.2} ({least:.2}–{most:.2})")
+            }
+        });
+        let goal = self.goal.map(|goal| match goal {
+            Goal::RatioAtLeast(least) => format!("ratio ≥ {least}"),
+            Goal::AtMost(most) => format!("≤ {} {}", number(most), self.unit),
+        });
+        [
+            format!("{}, {}", self.what, self.unit),
+            number(self.ours),
+            self.peer.map(number).unwrap_or_default(),
+            ratio.unwrap_or_default(),
+            goal.unwrap_or_default(),
+            self.verdict().unwrap_or_default().into(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let spread = |Spread { median, least, most }: Spread| json!([least, median, most]);
+        json!({
+            "what": self.what,
+            "unit": self.unit,
+            "ours": self.ours,
+            "peer": self.peer,
+            "ratio_least_median_most": self.ratio.map(spread),
+            "goal": self.goal.map(|goal| match goal {
+                Goal::RatioAtLeast(least) => json!({ "ratio_at_least": least }),
+                Goal::AtMost(most) => json!({ "ours_at_most": most }),
+            }),
+            "verdict": self.verdict(),
+        })
+    }
+}
+
+/// Figures that belong together.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    title: String,
+    /// What the column of the peer shows; empty without one.
+    peer: &'static str,
+    figures: Vec<Figure>,
+    notes: Vec<String>,
+}
+
+impl Section {
+    pub(crate) fn new(title: impl Into<String>, peer: &'static str) -> Self {
+        Self { title: title.into(), peer, figures: Vec::new(), notes: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, figure: Figure) {
+        self.figures.push(figure);
+    }
+
+    /// Adds a sentence that is printed below the figures.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "title": self.title,
+            "peer": self.peer,
+            "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+            "notes": self.notes,
+        })
+    }
+}
+
+/// All sections as one JSON document.
+pub(crate) fn json(sections: &[Section]) -> Value {
+    json!({ "sections": sections.iter().map(Section::json).collect::<Vec<_>>() })
+}
+
+/// All sections as one aligned table.
+pub(crate) fn table(sections: &[Section]) -> String {
+    let head = ["", "ours", "peer", "ratio", "goal", "verdict"].map(str::to_owned);
+    let cells: Vec<Vec<_>> =
+        sections.iter().map(|s| s.figures.iter().map(Figure::cells).collect()).collect();
+    let mut widths = head.each_ref().map(|cell| cell.chars().count());
+    for row in cells.iter().flatten() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = line(&head, &widths);
+    for (section, rows) in sections.iter().zip(&cells) {
+        let _ = write!(text, "\n{}", section.title);
+        if !section.peer.is_empty() {
+            let _ = write!(text, " (peer: {})", section.peer);
+        }
+        text.push('\n');
+        for row in rows {
+            text.push_str(&line(row, &widths));
+        }
+        for note in &section.notes {
+            let _ = writeln!(text, "  {note}");
+        }
+    }
+    text
+}
+
+/// The first column is words, the next two are numbers.
+fn line(cells: &[String; 6], widths: &[usize; 6]) -> String {
+    let mut text = String::from("  ");
+    for (index, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+        let _ = match index {
+            1 | 2 => write!(text, "{cell:>width$}  "),
+            _ => write!(text, "{cell:<width$}  "),
+        };
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+/// A number with about three digits that mean something.
+fn number(value: f64) -> String {
+    match value.abs() {
+        100.0.. => {
+            let digits = format!("{value:.0}");
+            let mut text = String::new();
+            for (index, digit) in digits.chars().enumerate() {
+                if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                    text.push(',');
+                }
+                text.push(digit);
+            }
+            text
+        }
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_show_three_digits_and_thousands() {
+        let written = [0.0, 0.126, 9.5, 99.94, 100.4, 1234.0, 1_234_567.8].map(number);
+        assert_eq!(written, ["0.00", "0.13", "9.50", "99.9", "100", "1,234", "1,234,568"]);
+    }
+
+    #[test]
+    fn a_verdict_goes_by_the_goal() {
+        let figure = Figure::of("requests", "a second", 90.0).against(100.0);
+        assert_eq!(figure.verdict(), None);
+        assert_eq!(figure.clone().goal(Goal::RatioAtLeast(0.9)).verdict(), Some("reached"));
+        assert_eq!(figure.clone().goal(Goal::RatioAtLeast(1.0)).verdict(), Some("missed"));
+        assert_eq!(figure.goal(Goal::AtMost(89.0)).verdict(), Some("missed"));
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut section = Section::new("short", "");
+        section.add(Figure::of("a", "ms", 1.0).against(2.0).goal(Goal::AtMost(8.0)));
+        section.add(Figure::of("longer", "ms", 1000.0));
+        let expected = "\
+             \u{20}             ours  peer  ratio  goal         verdict\n\
+             \n\
+             short\n\
+             \u{20} a, ms       1.00  2.00  0.50   ≤ 8.00 ms    reached\n\
+             \u{20} longer, ms  1,000\n";
+        let written = table(&[section]);
+        let squeeze = |text: &str| text.replace(' ', "");
+        assert_eq!(squeeze(&written), squeeze(expected));
+        let columns: Vec<_> = written.lines().filter_map(|line| line.find("1,000")).collect();
+        assert_eq!(columns, [written.lines().next().unwrap().find("ours").unwrap() - 1]);
+    }
+}

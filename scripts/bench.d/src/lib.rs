@@ -1,0 +1,12 @@
+//! Figures of Ensemble beside those of peers, as ratios of one run: a machine's mood changes from
+//! hour to hour, and a ratio much less.
+//!
+//! Everything is a real process on loopback that ends with the benchmark. `scripts/bench` builds
+//! and runs the programs in `src/bin`.
+
+mod figures;
+mod load;
+pub mod overlay;
+mod process;
+mod spread;
+mod usage;

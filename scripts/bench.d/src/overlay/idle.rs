@@ -1,0 +1,101 @@
+//! What a process costs before anybody asks it anything: time to start, memory, processor time.
+
+use std::time::{Duration, Instant};
+
+use super::Pace;
+use super::cluster::{Cluster, PLACES, Programs, ROLES};
+use crate::figures::{Figure, Goal, Section};
+use crate::process::{Process, START_DEADLINE, free_addresses};
+use crate::spread::Spread;
+use crate::usage::{self, Memory};
+
+/// The most that an idle process should hold, in MiB.
+const MEMORY_GOAL: Goal = Goal::AtMost(8.0);
+/// The most that a process should take to serve, in milliseconds.
+const START_GOAL: Goal = Goal::AtMost(30.0);
+/// The most that six idle processes should use, in percent of one core.
+const PROCESSOR_GOAL: Goal = Goal::AtMost(1.0);
+
+/// Measures it.
+pub(super) async fn measure(programs: &Programs, pace: Pace) -> anyhow::Result<Vec<Section>> {
+    let peer = "a bare tonic server with health";
+    let mut section = Section::new("start and idle", peer);
+    let bare = bare_starts(programs, pace).await?;
+    for role in ROLES {
+        let starts = role_starts(programs, role, pace).await?;
+        let what = format!("{role}: start to SERVING, median of {}", pace.starts);
+        section.add(Figure::of(what, "ms", starts.median).against(bare.median).goal(START_GOAL));
+        let range = |spread: Spread| format!("{:.1} to {:.1} ms", spread.least, spread.most);
+        section.note(format!(
+            "{role} starts in {}, the bare one in {}",
+            range(starts),
+            range(bare)
+        ));
+    }
+    let cluster = Cluster::ours(programs).await?;
+    let [address] = free_addresses()?;
+    let mut bare = programs.start_bare(address)?;
+    bare.until_serving(address, Duration::ZERO).await?;
+    let used = processor_percent(&cluster, pace.idle).await?;
+    let bare = usage::memory(bare.pid())?;
+    for (role, memory) in memory_by_role(&cluster)? {
+        let resident = Figure::of(format!("{role}: resident"), "MiB", memory.resident);
+        section.add(resident.against(bare.resident).goal(MEMORY_GOAL));
+        let proportional = Figure::of(format!("{role}: PSS"), "MiB", memory.proportional);
+        section.add(proportional.against(bare.proportional));
+    }
+    let what = format!("six idle processes over {:?}", pace.idle);
+    section.add(Figure::of(what, "% of a core", used).goal(PROCESSOR_GOAL));
+    Ok(vec![section])
+}
+
+/// The memory of each role: that of its largest process.
+pub(super) fn memory_by_role(cluster: &Cluster) -> anyhow::Result<Vec<(&'static str, Memory)>> {
+    let mut roles = ROLES.map(|role| (role, Memory::default()));
+    for (place, process) in PLACES.iter().zip(&cluster.processes) {
+        let memory = usage::memory(process.pid())?;
+        for (_, most) in roles.iter_mut().filter(|(role, _)| *role == place.role) {
+            most.resident = most.resident.max(memory.resident);
+            most.proportional = most.proportional.max(memory.proportional);
+        }
+    }
+    Ok(roles.into())
+}
+
+async fn role_starts(programs: &Programs, role: &str, pace: Pace) -> anyhow::Result<Spread> {
+    let index = PLACES.iter().position(|place| place.role == role).expect("each role has a place");
+    let mut taken = Vec::new();
+    for _ in 0..pace.starts {
+        let addresses = free_addresses()?;
+        let mut process = programs.start_ours(&PLACES[index], &addresses)?;
+        taken.push(process.until_serving(addresses[index], Duration::ZERO).await?);
+    }
+    Ok(milliseconds(&taken))
+}
+
+async fn bare_starts(programs: &Programs, pace: Pace) -> anyhow::Result<Spread> {
+    let mut taken = Vec::new();
+    for _ in 0..pace.starts {
+        let [address] = free_addresses()?;
+        taken.push(programs.start_bare(address)?.until_serving(address, Duration::ZERO).await?);
+    }
+    Ok(milliseconds(&taken))
+}
+
+pub(super) fn milliseconds(taken: &[Duration]) -> Spread {
+    Spread::of(taken.iter().map(|time| time.as_secs_f64() * 1e3))
+}
+
+/// What all processes together use of one core while nobody asks them anything.
+async fn processor_percent(cluster: &Cluster, watched: Duration) -> anyhow::Result<f64> {
+    // What remains of starting is no part of idling.
+    tokio::time::sleep(START_DEADLINE / 10).await;
+    let (before, began) = (processor_time(&cluster.processes)?, Instant::now());
+    tokio::time::sleep(watched).await;
+    let used = processor_time(&cluster.processes)? - before;
+    Ok(used.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0)
+}
+
+fn processor_time(processes: &[Process]) -> anyhow::Result<Duration> {
+    processes.iter().map(|process| usage::processor_time(process.pid())).sum()
+}

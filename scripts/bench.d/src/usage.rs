@@ -1,0 +1,74 @@
+//! What a process costs, as Linux tells it in `/proc`.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// Linux counts a process's time in ticks of this length on every architecture that we build for.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The memory of a process, in MiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Resident, pages that it shares with others included.
+    pub(crate) resident: f64,
+    /// Resident, of each shared page only its share.
+    pub(crate) proportional: f64,
+}
+
+/// The memory of a process.
+pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).context(path)?;
+    let resident = mebibytes(&text, "Rss:").context("no Rss in smaps_rollup")?;
+    let proportional = mebibytes(&text, "Pss:").context("no Pss in smaps_rollup")?;
+    Ok(Memory { resident, proportional })
+}
+
+fn mebibytes(text: &str, field: &str) -> Option<f64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(field))?;
+    let kibibytes: f64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes / 1024.0)
+}
+
+/// The processor time that all threads of a process have used.
+pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).context(path)?;
+    ticks(&text).map(|ticks| TICK * ticks).context("no times in stat")
+}
+
+fn ticks(stat: &str) -> Option<u32> {
+    // A program's name may hold anything, but nothing behind it holds a parenthesis.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_may_be_called_anything() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 12 30 0 0 20 0 1 0 100 0 0";
+        assert_eq!(ticks(stat), Some(42));
+    }
+
+    #[test]
+    fn memory_is_read_in_mebibytes() {
+        let text = "00-ff ---p 0 00:00 0 [rollup]\nRss:                2560 kB\nPss: 512 kB\n";
+        assert_eq!(mebibytes(text, "Rss:"), Some(2.5));
+        assert_eq!(mebibytes(text, "Pss:"), Some(0.5));
+        assert_eq!(mebibytes(text, "Swap:"), None);
+    }
+
+    #[test]
+    fn this_very_process_costs_something() {
+        let me = std::process::id();
+        assert!(memory(me).unwrap().resident > 0.1);
+        assert!(processor_time(me).is_ok());
+    }
+}

@@ -1,0 +1,10 @@
+//! Real processes A to F: what a user is promised, and what bad input does to it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod certificates;
+mod cluster;
+mod ending;
+mod faults;
+mod promises;
