@@ -4,6 +4,7 @@ mod cluster;
 mod idle;
 mod overload;
 mod relay;
+mod side;
 mod throughput;
 mod up;
 

@@ -7,9 +7,12 @@ use protocols::overlay::Role;
 
 use crate::config::{self, Config};
 
-const WIDTH: usize = 220;
+/// Between two processes of a row.
+const COLUMN: usize = 150;
+/// Between two rows.
 const ROW: usize = 130;
-const MARGIN: usize = 60;
+/// Between a process and the edge of its host.
+const MARGIN: usize = 80;
 
 /// An SVG of the processes: a column a host, leaders above team leaders above workers, an edge a
 /// pair of neighbours, coloured by team.
@@ -18,7 +21,7 @@ pub fn graph(config: &Config) -> String {
     hosts.sort_unstable();
     hosts.dedup();
     let places = places(config, &hosts);
-    let width = MARGIN * 2 + places.values().map(|&(x, _)| x).max().unwrap_or_default();
+    let width = MARGIN + places.values().map(|&(x, _)| x).max().unwrap_or_default();
     let height = 3 * ROW + MARGIN + 20;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
@@ -53,7 +56,8 @@ pub fn graph(config: &Config) -> String {
             svg,
             "<circle cx=\"{x}\" cy=\"{y}\" r=\"28\" fill=\"{fill}\"/>\n<text x=\"{x}\" y=\"{}\" \
              font-size=\"20\" font-weight=\"600\" fill=\"#fff\">{}</text>\n<text x=\"{x}\" \
-             y=\"{}\" font-size=\"12\" fill=\"#24292f\">{} · {}</text>",
+             y=\"{}\" font-size=\"12\" fill=\"#24292f\" \
+             paint-order=\"stroke\" stroke=\"#f4f5f7\" stroke-width=\"5\">{} · {}</text>",
             y + 7,
             escape(id),
             y + 46,
@@ -77,10 +81,10 @@ fn places<'a>(config: &'a Config, hosts: &[&str]) -> BTreeMap<&'a str, (usize, u
                 Some(Role::TeamLeader) => 1,
                 Some(Role::Worker) | None => 2,
             };
-            places.insert(id.as_str(), (left + in_row[row] * WIDTH / 2, 100 + row * ROW));
+            places.insert(id.as_str(), (left + in_row[row] * COLUMN, 100 + row * ROW));
             in_row[row] += 1;
         }
-        left += in_row.iter().max().copied().unwrap_or(1).max(1) * WIDTH / 2 + MARGIN;
+        left += (in_row.into_iter().max().unwrap_or(1).max(1) - 1) * COLUMN + 2 * MARGIN;
     }
     places
 }

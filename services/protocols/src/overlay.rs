@@ -15,7 +15,9 @@
 //! Nothing is durable: a request dies with any process that holds it, and its client is told by
 //! the broken connection. A request may be worked on twice when a message is repeated late; the
 //! operations change nothing, so the answer is the same. A neighbour is presumed alive until it
-//! has been silent for the whole patience.
+//! has been silent for the whole patience, and that it has restarted meanwhile is not noticed: what
+//! it was asked before is late. A process whose share of a short payload would be empty is not
+//! asked. A worker next to two leaders of its own team would be asked by both.
 //!
 //! The document is the *2-Host Distributed Leader-Queue System*; what it calls a hop is a process
 //! that a request has passed.

@@ -44,7 +44,7 @@ pub(super) async fn measure(programs: &Programs, pace: Pace) -> anyhow::Result<V
         let proportional = Figure::of(format!("{role}: PSS"), "MiB", memory.proportional);
         section.add(proportional.against(bare.proportional));
     }
-    let what = format!("six idle processes over {:?}", pace.idle);
+    let what = format!("six idle processes over {} s", pace.idle.as_secs());
     section.add(Figure::of(what, "% of a core", used).goal(PROCESSOR_GOAL));
     Ok(vec![section])
 }
@@ -92,7 +92,7 @@ async fn processor_percent(cluster: &Cluster, watched: Duration) -> anyhow::Resu
     tokio::time::sleep(START_DEADLINE / 10).await;
     let (before, began) = (processor_time(&cluster.processes)?, Instant::now());
     tokio::time::sleep(watched).await;
-    let used = processor_time(&cluster.processes)? - before;
+    let used = processor_time(&cluster.processes)?.saturating_sub(before);
     Ok(used.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0)
 }
 

@@ -1,17 +1,13 @@
 //! Requests through A to all five and back: how many a second, how long each takes, and what the
 //! processes use meanwhile. Rounds of ours and of the relay take turns.
 
-use std::process;
-use std::time::Duration;
-
-use super::cluster::{Cluster, PLACES, Programs};
+use super::Pace;
+use super::cluster::{Cluster, Programs};
 use super::idle::memory_by_role;
-use super::{PAYLOAD, Pace};
+use super::side::Side;
 use crate::figures::{Figure, Goal, Section};
-use crate::load::{Askers, By, Load, Refused, Tally};
-use crate::process::Process;
+use crate::load::{By, Load, Refused, Tally};
 use crate::spread::Spread;
-use crate::usage;
 
 /// Requests in flight, one section each.
 const IN_FLIGHT: [usize; 4] = [1, 16, 64, 100];
@@ -35,7 +31,7 @@ pub(super) async fn measure(programs: &Programs, pace: Pace) -> anyhow::Result<V
             sides.push(Side::new("ours by OverlayService", &ours, By::Own).await?);
         }
         for side in &mut sides {
-            side.askers.ask(Load { length: pace.warm_up, ..load }, PAYLOAD).await?;
+            side.warm_up(Load { length: pace.warm_up, ..load }).await?;
         }
         for _ in 0..pace.rounds {
             for side in &mut sides {
@@ -47,64 +43,6 @@ pub(super) async fn measure(programs: &Programs, pace: Pace) -> anyhow::Result<V
     }
     sections.push(memory(&ours, &peer)?);
     Ok(sections)
-}
-
-/// One of those that take turns.
-struct Side<'a> {
-    name: &'static str,
-    cluster: &'a Cluster,
-    askers: Askers,
-    rounds: Vec<Tally>,
-    /// Processor time of each process in the order of the cluster, and of this program last.
-    used: Vec<Duration>,
-}
-
-impl<'a> Side<'a> {
-    async fn new(name: &'static str, cluster: &'a Cluster, by: By) -> anyhow::Result<Self> {
-        let askers = Askers::connect(&cluster.address, by).await?;
-        let used = vec![Duration::ZERO; cluster.processes.len() + 1];
-        Ok(Self { name, cluster, askers, rounds: Vec::new(), used })
-    }
-
-    async fn round(&mut self, load: Load) -> anyhow::Result<()> {
-        let before = self.processor_times()?;
-        self.rounds.push(self.askers.ask(load, PAYLOAD).await?);
-        let after = self.processor_times()?;
-        for (used, (before, after)) in self.used.iter_mut().zip(before.into_iter().zip(after)) {
-            *used += after - before;
-        }
-        Ok(())
-    }
-
-    fn processor_times(&self) -> anyhow::Result<Vec<Duration>> {
-        let processes = self.cluster.processes.iter().map(Process::pid);
-        processes.chain([process::id()]).map(usage::processor_time).collect()
-    }
-
-    fn rates(&self) -> Vec<f64> {
-        self.rounds.iter().map(Tally::rate).collect()
-    }
-
-    /// Microseconds of processor time for each whole answer: of the six, and of this program.
-    fn cost_us(&self, sum: &Tally) -> (f64, f64) {
-        let micros = |used: &[Duration]| {
-            used.iter().sum::<Duration>().as_secs_f64() * 1e6 / sum.answered as f64
-        };
-        let (six, client) = self.used.split_at(self.used.len() - 1);
-        (micros(six), micros(client))
-    }
-
-    /// What each process used of a core, and which saturates first.
-    fn note(&self, sum: &Tally) -> String {
-        let names = PLACES.iter().map(|place| place.id).chain(["the client"]);
-        let shares: Vec<_> =
-            names.zip(self.used.iter().map(|used| used.as_secs_f64() / sum.seconds)).collect();
-        let all: f64 = shares.iter().map(|(_, share)| share).sum();
-        let busiest = shares.iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).expect("seven");
-        let list: Vec<_> =
-            shares.iter().map(|(name, share)| format!("{name} {share:.2}")).collect();
-        format!("{} used {all:.2} cores, most by {}: {}", self.name, busiest.0, list.join(", "))
-    }
 }
 
 fn section(title: String, is_chief: bool, sides: &[Side<'_>]) -> Section {

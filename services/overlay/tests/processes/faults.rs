@@ -1,10 +1,12 @@
 //! Faults that are switched on, and what an onlooker sees of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use overlay::client::Refusal;
 use proto::ensemble::faults::v1::fault_service_client::FaultServiceClient;
-use proto::ensemble::faults::v1::{CutRequest, HealRequest, SuspendRequest};
+use proto::ensemble::faults::v1::{
+    CrashRequest, CutRequest, DelayRequest, DropRequest, HealRequest, SuspendRequest,
+};
 use proto::ensemble::observe::v1::WatchRequest;
 use proto::ensemble::observe::v1::observe_service_client::ObserveServiceClient;
 use proto::ensemble::observe::v1::watch_response::Seen;
@@ -129,5 +131,31 @@ async fn a_client_that_goes_away_frees_its_place() {
     tokio::time::timeout(PATIENCE, active(0)).await.expect("none is in hand any more");
     assert_eq!(client.metrics(PATIENCE).await.unwrap().cancelled, 3);
     faults.heal(HealRequest {}).await.unwrap();
+    cluster.whole_again().await;
+}
+
+#[tokio::test]
+async fn delays_losses_and_a_crash_are_carried_out() {
+    let mut cluster = Cluster::start(&[("CHASSIS_FAULTS", "on")]).await;
+    let mut faults = FaultServiceClient::new(cluster.channel('C').await);
+    let client = cluster.client('A').await;
+    faults.delay(DelayRequest { least_ms: 300, most_ms: 400 }).await.unwrap();
+    let started = Instant::now();
+    assert!(process(&client, b"x", PATIENCE).await.unwrap().complete);
+    assert!(started.elapsed() >= Duration::from_millis(300), "{:?}", started.elapsed());
+    faults.heal(HealRequest {}).await.unwrap();
+
+    faults.drop(DropRequest { probability: 1.0 }).await.unwrap();
+    let answer = process(&client, b"x", Duration::from_millis(500)).await.unwrap();
+    assert_eq!(answer.missing[0].process, "C");
+    let status = faults.drop(DropRequest { probability: 2.0 }).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    faults.heal(HealRequest {}).await.unwrap();
+    cluster.whole_again().await;
+
+    // The connection breaks with it.
+    faults.crash(CrashRequest {}).await.unwrap_err();
+    assert_eq!(cluster.process('C').ended(PATIENCE).code(), Some(137));
+    cluster.run('C');
     cluster.whole_again().await;
 }

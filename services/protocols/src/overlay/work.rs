@@ -242,7 +242,7 @@ impl Debug for Task {
 }
 
 /// Lines, words and bytes, as `wc` counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct WordCount {
     /// Newline characters.
     pub lines: u64,
@@ -250,6 +250,12 @@ pub struct WordCount {
     pub words: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+impl Debug for WordCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} lines, {} words, {} bytes", self.lines, self.words, self.bytes)
+    }
 }
 
 /// The value of one subtree of the payload's BLAKE3 tree.

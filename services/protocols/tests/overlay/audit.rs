@@ -236,7 +236,7 @@ impl Audit<'_> {
         let mut pieces = self.report.pieces.iter();
         for part in done {
             let (mut at, end) = (part.offset, part.offset + part.length);
-            while let Some(piece) = pieces.next() {
+            for piece in pieces.by_ref() {
                 assert_eq!(piece.range.offset, at, "pieces follow each other");
                 assert_eq!(piece.value, value(piece.range, self.bytes(piece.range)));
                 at += piece.range.length;

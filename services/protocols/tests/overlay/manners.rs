@@ -30,7 +30,7 @@ fn task(operation: Operation, budget: Duration) -> Task {
 
 fn step(process: &mut Overlay, input: Input<Overlay>) -> Vec<Effect<Overlay>> {
     let mut out = Outbox::default();
-    process.step(ms(1), input, &mut out);
+    process.step(ms(1_000), input, &mut out);
     out.drain().collect()
 }
 

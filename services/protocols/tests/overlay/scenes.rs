@@ -1,5 +1,5 @@
 //! What happens in the scripts beside what every script knows: clients ask and leave, workers
-//! work, and the reader is spared the signs of life.
+//! work, and the reader is spared the signs of life and the alarms that are set.
 //!
 //! | command | what it does |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | … `teams=pink detour=no budget=500ms hops=B,E` | as the client wishes |
 //! | `request A leave 1` | the client goes away |
 //! | `slow F`, `finish F` | F's own work takes until it is told to finish, not 5 ms |
-//! | `pulses` | shows signs of life from here on |
+//! | `everything` | shows signs of life and alarms from here on |
 //!
 //! Processes are A to F. Tickets that the processes gave are numbered as they appear: `#q1`.
 
@@ -32,7 +32,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 pub(crate) struct Scene<const ACTIVE: usize, const QUEUE: usize> {
     slow: BTreeSet<NodeId>,
     unfinished: BTreeMap<NodeId, Vec<(Ticket, Product)>>,
-    shows_pulses: bool,
+    shows_everything: bool,
     /// The tickets that the processes gave, in the order of their appearance.
     tickets: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl<const ACTIVE: usize, const QUEUE: usize> Scenario for Scene<ACTIVE, QUEUE> 
         words: &mut ArgumentConsumer<'_>,
     ) -> Outcome<bool> {
         match name {
-            "pulses" => self.shows_pulses = true,
+            "everything" => self.shows_everything = true,
             "slow" => drop(self.slow.insert(process(words.next_pos().ok_or("who?")?)?)),
             "finish" => {
                 let node = process(words.next_pos().ok_or("who?")?)?;
@@ -99,7 +99,10 @@ impl<const ACTIVE: usize, const QUEUE: usize> Scenario for Scene<ACTIVE, QUEUE> 
     }
 
     fn retell(&mut self, trace: String) -> String {
-        let lines = trace.lines().filter(|line| self.shows_pulses || !line.contains("Pulse"));
+        let spared = [" Pulse", "> arm ", "> disarm ", "< start"];
+        let all = self.shows_everything;
+        let shown = |line: &&str| all || !spared.iter().any(|word| line.contains(word));
+        let lines = trace.lines().filter(shown);
         let lines: Vec<_> = lines.map(str::to_owned).collect();
         lines.iter().map(|line| self.tell(line) + "\n").collect()
     }

@@ -69,6 +69,7 @@ struct Seen {
     closed: Vec<Case>,
     begun: Vec<Caller>,
     refused: bool,
+    unreachable: Option<NodeId>,
     pulsed: bool,
 }
 
@@ -108,7 +109,8 @@ impl Witness {
 
     fn note(&mut self, input: &Input<Self>) {
         match input {
-            Input::Start | Input::Unreachable(_) => (),
+            Input::Start => (),
+            Input::Unreachable(peer) => self.step.unreachable = Some(*peer),
             Input::Timeout(Timer::Pulse) => self.step.pulsed = true,
             Input::Timeout(Timer::Expire(ticket)) => {
                 assert!(self.alarms.remove(ticket), "only what is armed goes off");
@@ -308,7 +310,8 @@ impl Witness {
     // What is left.
 
     fn conclude(&mut self) {
-        let Seen { came, closed, begun, refused, pulsed } = std::mem::take(&mut self.step);
+        let Seen { came, closed, begun, refused, unreachable, pulsed } =
+            std::mem::take(&mut self.step);
         if let Some(came) = came.filter(|came| self.open.contains_key(came))
             && self.open[&came].begun.is_none()
         {
@@ -325,6 +328,9 @@ impl Witness {
             self.open.values().filter_map(|case| Some(case.alarm?.0)).collect();
         assert_eq!(self.alarms, alarms, "an alarm for each open request, and no other");
         assert_eq!(self.open.len(), alarms.len(), "no request without an end");
+        if let Some(peer) = unreachable {
+            assert_ne!(self.alive.get(&peer), Some(&true), "a broken link is noticed");
+        }
         if pulsed {
             let oldest = self.now.saturating_sub(self.config.patience);
             let believed = |id| self.alive[id] && self.heard[id] < oldest;
