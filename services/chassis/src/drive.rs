@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::{self, Debug};
 use std::future::Future;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use protocols::{Effect, Input, NodeId, Outbox, Protocol};
 use tokio::sync::{mpsc, oneshot};
@@ -89,12 +88,6 @@ impl<P: Protocol> Debug for Outlet<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outlet").finish_non_exhaustive()
     }
-}
-
-/// A seed that differs from process to process.
-pub fn seed() -> u64 {
-    // The standard library keys its hash maps from the operating system's generator.
-    RandomState::new().build_hasher().finish()
 }
 
 /// Runs a protocol until one of its records cannot be kept, or everyone who could leave an input
@@ -299,5 +292,84 @@ mod tests {
         assert_eq!(alarms.take_due(start + Duration::from_secs(2)), None);
         assert_eq!(alarms.take_due(start + Duration::from_secs(3)), Some("a"));
         assert_eq!(alarms.next(), None);
+    }
+
+    /// Keeps what it is told, and says so.
+    #[derive(Debug)]
+    struct Ledger;
+
+    impl Protocol for Ledger {
+        type Message = ();
+        type Timer = ();
+        type Request = u32;
+        type Notice = u32;
+        type Record = u32;
+        type View = ();
+
+        fn step(&mut self, _: Duration, input: Input<Self>, out: &mut Outbox<Self>) {
+            if let Input::Request(number) = input {
+                // The wrong order within a step: the driver may persist earlier, never later.
+                out.persist(number);
+                out.notify(number);
+            }
+        }
+
+        fn view(&self) {}
+    }
+
+    /// What happened, in its order.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Seen {
+        Synced(usize),
+        Told(u32),
+    }
+
+    struct Disk {
+        seen: mpsc::Sender<Seen>,
+        full: bool,
+    }
+
+    impl World<Ledger> for Disk {
+        fn notify(&mut self, notice: u32) {
+            self.seen.try_send(Seen::Told(notice)).expect("room");
+        }
+
+        async fn persist(&mut self, records: Vec<u32>) -> anyhow::Result<()> {
+            anyhow::ensure!(!self.full, "no space left");
+            self.seen.try_send(Seen::Synced(records.len())).expect("room");
+            Ok(())
+        }
+
+        fn send(&mut self, _: NodeId, (): ()) {}
+    }
+
+    /// What happens to three requests that wait when the driver begins.
+    async fn three_requests(full: bool) -> (Vec<Seen>, String) {
+        let (inbox, outlet) = Inbox::new();
+        for number in 1..=3 {
+            assert!(inbox.put(Input::Request(number)).await);
+        }
+        // Without anyone who could ask more, the driver ends when it has done all.
+        drop(inbox);
+        let (seen, mut happened) = mpsc::channel(16);
+        let ended = drive(Ledger, Disk { seen, full }, outlet, Faults::default()).await;
+        let mut all = Vec::new();
+        while let Some(one) = happened.recv().await {
+            all.push(one);
+        }
+        let Err(reason) = ended;
+        (all, reason.to_string())
+    }
+
+    #[tokio::test]
+    async fn one_sync_serves_a_batch_and_comes_before_every_notice() {
+        let (seen, _) = three_requests(false).await;
+        assert_eq!(seen, [Seen::Synced(3), Seen::Told(1), Seen::Told(2), Seen::Told(3)]);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_kept_ends_the_driver_and_nobody_is_told() {
+        let (seen, reason) = three_requests(true).await;
+        assert_eq!((seen, reason.as_str()), (vec![], "no space left"));
     }
 }

@@ -124,7 +124,7 @@ impl Switchboard {
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.faults.state();
         // Faults from outside need no repeatable seed: the simulator is for that.
-        state.random.get_or_insert_with(|| StdRng::seed_from_u64(crate::drive::seed()));
+        state.random.get_or_insert_with(|| StdRng::seed_from_u64(crate::seed()));
         state
     }
 }

@@ -157,32 +157,32 @@ impl Environment {
             }
             values.insert(name.into(), value.into());
         }
-        envy::prefixed(S::PREFIX).from_iter(values).map_err(|error| match error {
+        envy::prefixed(S::PREFIX).from_iter(values.clone()).map_err(|error| match error {
             envy::Error::MissingValue(field) => {
                 let name = format!("{}{}", S::PREFIX, field.to_uppercase());
                 anyhow::anyhow!("{name}: not set; `--help` says what it means")
             }
-            envy::Error::Custom(reason) => malformed::<S>(&reason),
+            envy::Error::Custom(reason) => malformed(S::PREFIX, &reason, &values),
         })
     }
 }
 
-/// Puts the full name of the variable first: envy says `… while parsing value 'x' provided by Y`.
-fn malformed<S: Settings>(reason: &str) -> anyhow::Error {
-    let Some((why, rest)) = reason.split_once(" while parsing value ") else {
-        // An enum's error does not say whose it is, but names what it expected.
-        return anyhow::anyhow!("a variable {}…: {reason}; see `--help`", S::PREFIX);
-    };
-    match rest.rsplit_once(" provided by ") {
-        Some((value, field)) => {
-            let field = field.trim_start_matches(S::PREFIX).to_uppercase();
-            anyhow::anyhow!(
-                "{}{field}={}: {why}; see `--help`",
-                S::PREFIX,
-                value.trim_matches('\'')
-            )
-        }
-        None => anyhow::anyhow!("{reason}"),
+/// Puts the variable first: envy says `WHY while parsing value 'X' provided by FIELD`, or, of an
+/// enum, only `unknown variant `X`, expected …`.
+fn malformed(prefix: &str, reason: &str, values: &BTreeMap<String, String>) -> anyhow::Error {
+    if let Some((why, rest)) = reason.split_once(" while parsing value ")
+        && let Some((value, field)) = rest.rsplit_once(" provided by ")
+    {
+        let field = field.trim_start_matches(prefix).to_uppercase();
+        return anyhow::anyhow!(
+            "{prefix}{field}={}: {why}; see `--help`",
+            value.trim_matches('\'')
+        );
+    }
+    let variant = reason.split('`').nth(1).unwrap_or_default();
+    match values.iter().find(|(_, value)| *value == variant) {
+        Some((name, value)) => anyhow::anyhow!("{name}={value}: {reason}; see `--help`"),
+        None => anyhow::anyhow!("{prefix}…: {reason}; see `--help`"),
     }
 }
 
