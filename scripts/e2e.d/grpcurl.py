@@ -1,7 +1,7 @@
 """As much of `grpcurl -plaintext` as the README uses, on Python's gRPC and reflection.
 
-    grpcurl -plaintext [-d JSON] ADDRESS list
-    grpcurl -plaintext [-d JSON] ADDRESS package.Service/Method
+grpcurl -plaintext [-d JSON] ADDRESS list
+grpcurl -plaintext [-d JSON] ADDRESS package.Service/Method
 """
 
 import sys

@@ -22,7 +22,7 @@ const SAY_NOTHING: [&str; 7] = ["common", "helper", "helpers", "misc", "shared",
 /// What every system may build on.
 const FOUNDATION: [&str; 3] = ["chassis", "proto", "protocols"];
 /// Packages that put systems together instead of being one.
-const COMPOSERS: [&str; 2] = ["console", "ensemble"];
+const COMPOSERS: [&str; 3] = ["bench", "console", "ensemble"];
 
 /// Something to repair, and where.
 struct Complaint {
@@ -254,7 +254,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn every_file_is_short_flat_and_in_its_place() {
     let root = root();
     let mut found = Vec::new();
-    for folder in ["proto", "services"] {
+    for folder in ["proto", "scripts", "services"] {
         files(&root.join(folder), &mut found);
     }
     found.sort();

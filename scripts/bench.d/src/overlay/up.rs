@@ -61,7 +61,7 @@ async fn up(ensemble: &Path, programs: &Programs) -> anyhow::Result<Duration> {
     for (place, address) in PLACES.iter().zip(addresses) {
         command.env(format!("OVERLAY_{}_PORT", place.id), address.port().to_string());
     }
-    let mut process = Process::start("ensemble up", command, &programs.logs)?;
+    let mut process = Process::start("ensemble-up", command, &programs.logs)?;
     let mut taken = Duration::ZERO;
     for address in addresses {
         // Looks without a pause would be felt by those that start.

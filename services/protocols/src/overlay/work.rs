@@ -282,7 +282,7 @@ pub enum Product {
     Pieces(Vec<Piece>),
 }
 
-/// One process's share in an answer.
+/// One process's share in an answer. A worker that was late has none.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Visit {
     /// The process.
@@ -311,7 +311,7 @@ impl Debug for Visit {
 /// Why a process's share is not in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// No sign of life from it, or the link to it broke.
+    /// No sign of life from it, or the link to it broke, or it has nobody to ask.
     Unreachable,
     /// It lives, but had not answered when the time was up.
     Late,

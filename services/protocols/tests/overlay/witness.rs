@@ -69,7 +69,8 @@ struct Seen {
     closed: Vec<Case>,
     begun: Vec<Caller>,
     refused: bool,
-    unreachable: Option<NodeId>,
+    /// Of whom there was a sign, and whether of life.
+    sign: Option<(NodeId, bool)>,
     pulsed: bool,
 }
 
@@ -110,7 +111,7 @@ impl Witness {
     fn note(&mut self, input: &Input<Self>) {
         match input {
             Input::Start => (),
-            Input::Unreachable(peer) => self.step.unreachable = Some(*peer),
+            Input::Unreachable(peer) => self.step.sign = Some((*peer, false)),
             Input::Timeout(Timer::Pulse) => self.step.pulsed = true,
             Input::Timeout(Timer::Expire(ticket)) => {
                 assert!(self.alarms.remove(ticket), "only what is armed goes off");
@@ -129,7 +130,7 @@ impl Witness {
 
     fn note_message(&mut self, from: NodeId, message: &Message) {
         match message {
-            Message::Pulse { .. } => (),
+            Message::Pulse { hears_you } => self.step.sign = Some((from, *hears_you)),
             Message::Question(ticket, task, hops) => {
                 assert_eq!(hops.last(), Some(&from), "whoever asks is the last that was passed");
                 let caller = (Some(from), *ticket);
@@ -310,8 +311,7 @@ impl Witness {
     // What is left.
 
     fn conclude(&mut self) {
-        let Seen { came, closed, begun, refused, unreachable, pulsed } =
-            std::mem::take(&mut self.step);
+        let Seen { came, closed, begun, refused, sign, pulsed } = std::mem::take(&mut self.step);
         if let Some(came) = came.filter(|came| self.open.contains_key(came))
             && self.open[&came].begun.is_none()
         {
@@ -328,8 +328,9 @@ impl Witness {
             self.open.values().filter_map(|case| Some(case.alarm?.0)).collect();
         assert_eq!(self.alarms, alarms, "an alarm for each open request, and no other");
         assert_eq!(self.open.len(), alarms.len(), "no request without an end");
-        if let Some(peer) = unreachable {
-            assert_ne!(self.alive.get(&peer), Some(&true), "a broken link is noticed");
+        if let Some((peer, alive)) = sign {
+            let believed = self.alive.get(&peer).copied().unwrap_or(alive);
+            assert_eq!(believed, alive, "a sign of life or death is heeded");
         }
         if pulsed {
             let oldest = self.now.saturating_sub(self.config.patience);
