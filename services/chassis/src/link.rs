@@ -81,16 +81,20 @@ impl<M: Message + 'static> Link<M> {
                         backoff = LEAST_BACKOFF;
                         tell(LinkEvent::Made).await;
                         match open(channel, outgoing.clone()).await {
-                            Ok(()) => warn!(%address, "link closed by the peer"),
+                            // A goodbye: its last answers may still be on their way to us.
+                            Ok(()) => info!(%address, "link closed by the peer"),
                             Err(status) => {
                                 warn!(%address, reason = status.message(), "link broken");
+                                tell(LinkEvent::Broken).await;
                             }
                         }
                     }
-                    Err(reason) => debug!(%address, %reason, "no link"),
+                    Err(reason) => {
+                        debug!(%address, %reason, "no link");
+                        tell(LinkEvent::Broken).await;
+                    }
                 }
                 outgoing.discard();
-                tell(LinkEvent::Broken).await;
                 // A peer that shows itself again is tried at once.
                 let _ = tokio::time::timeout(backoff, nudge.notified()).await;
                 backoff = (backoff * 2).min(MOST_BACKOFF);
@@ -110,6 +114,11 @@ impl<M: Message + 'static> Link<M> {
         }
         self.waiting.fetch_sub(length, Ordering::Relaxed);
         false
+    }
+
+    /// Whether nothing waits for the stream.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// The peer has shown itself: if the link is down, it is tried again at once.

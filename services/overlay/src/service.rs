@@ -153,12 +153,24 @@ impl Service {
         self.inbox.view().await.ok_or_else(|| Status::unavailable("this process is stopping"))
     }
 
-    /// Returns when this process is to stop and has nothing in hand: until then the answers of its
-    /// neighbours are wanted.
+    /// Tells the neighbours when this process is to stop.
+    pub(crate) async fn take_leave(self) {
+        self.shutdown.clone().requested().await;
+        self.inbox.put(Input::Request(Request::Leave)).await;
+    }
+
+    /// Returns when this process is to stop, has nothing in hand, and has said all that it had to
+    /// say: until then the answers of its neighbours are wanted, and they want its own.
     async fn finished(&self) {
         self.shutdown.clone().requested().await;
-        while self.inbox.view().await.is_some_and(|view| view.active + view.queued > 0) {
+        loop {
+            let Some(view) = self.inbox.view().await else { return };
+            let said = self.links.values().all(Link::is_idle);
+            // What a link has taken is on the wire by the next look.
             tokio::time::sleep(FINISHED_INTERVAL).await;
+            if view.active + view.queued == 0 && said {
+                return;
+            }
         }
     }
 
@@ -235,6 +247,9 @@ impl World<Overlay> for Service {
             Notice::Event(Event::Lost(id)) => self.events.tell(&format!("lost {}", self.name(id))),
             Notice::Event(Event::Found(id)) => {
                 self.events.tell(&format!("found {}", self.name(id)));
+            }
+            Notice::Event(Event::Left(id)) => {
+                self.events.tell(&format!("{} is leaving", self.name(id)));
             }
             Notice::Event(Event::Full) => self.events.tell("queue full"),
         }

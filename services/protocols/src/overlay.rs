@@ -69,6 +69,8 @@ pub enum Message {
         /// is cut one way would look alive.
         hears_you: bool,
     },
+    /// A sign of life that is a goodbye: what was asked is answered, and nothing more is wanted.
+    Leaving,
 }
 
 /// The alarms of a process.
@@ -87,6 +89,8 @@ pub enum Request {
     Forward(Ticket, Task, Vec<NodeId>),
     /// The caller of this ticket went away.
     Cancel(Ticket),
+    /// This process is about to stop: its neighbours are told, so that they ask it nothing more.
+    Leave,
     /// The work that [`Notice::Work`] asked for is done.
     Worked(Ticket, Product),
 }
@@ -111,8 +115,10 @@ pub enum Notice {
 pub enum Event {
     /// A neighbour shows no sign of life.
     Lost(NodeId),
-    /// A neighbour that was lost lives again.
+    /// A neighbour that was lost, or left, is there again.
     Found(NodeId),
+    /// A neighbour is about to stop, and is asked nothing more.
+    Left(NodeId),
     /// The queue became full.
     Full,
 }
@@ -211,7 +217,18 @@ struct Asked {
 #[derive(Clone, Copy, Debug)]
 struct Neighbour {
     heard: Duration,
-    alive: bool,
+    standing: Standing,
+}
+
+/// What may be asked of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Anything.
+    Alive,
+    /// Nothing more, but what it was asked it will answer.
+    Leaving,
+    /// Nothing: no answer of it is waited for.
+    Lost,
 }
 
 /// One process of the overlay.
@@ -227,6 +244,7 @@ pub struct Overlay {
     /// The flight to which each question that we asked belongs.
     questions: BTreeMap<Ticket, Ticket>,
     next: u64,
+    leaving: bool,
     totals: Totals,
     now: Duration,
 }
@@ -254,6 +272,10 @@ impl Protocol for Overlay {
                 self.admit(Caller::Local(ticket), task, hops, out);
             }
             Input::Request(Request::Cancel(ticket)) => self.cancel(Caller::Local(ticket), out),
+            Input::Request(Request::Leave) => {
+                self.leaving = true;
+                self.tell_all(out);
+            }
             Input::Request(Request::Worked(ticket, product)) => self.worked(ticket, product, out),
         }
         self.refill(out);
@@ -273,7 +295,7 @@ impl Protocol for Overlay {
             oldest_wait: self.waiting.front().map_or(Duration::ZERO, |w| self.now - w.arrived),
             totals: self.totals,
             neighbours: (place.neighbours.iter())
-                .map(|id| (self.topology.place(*id).name.clone(), self.neighbours[id].alive))
+                .map(|id| (self.topology.place(*id).name.clone(), self.is_alive(*id)))
                 .collect(),
         }
     }
@@ -287,7 +309,7 @@ impl Overlay {
     ///
     /// When the process or one of its neighbours is not of the topology.
     pub fn new(config: Config, topology: Topology, random: &mut StdRng) -> Self {
-        let presumed = Neighbour { heard: Duration::ZERO, alive: true };
+        let presumed = Neighbour { heard: Duration::ZERO, standing: Standing::Alive };
         let neighbours = topology.place(config.me).neighbours.iter();
         let neighbours = neighbours.map(|&id| (id, presumed)).collect::<BTreeMap<_, _>>();
         assert!(neighbours.keys().all(|id| topology.places.contains_key(id)), "known neighbours");
@@ -300,6 +322,7 @@ impl Overlay {
             callers: BTreeMap::new(),
             questions: BTreeMap::new(),
             next: random.random(),
+            leaving: false,
             totals: Totals::default(),
             now: Duration::ZERO,
         }
@@ -313,6 +336,10 @@ impl Overlay {
         if self.role() == Role::Leader { self.config.queue_limit } else { 0 }
     }
 
+    fn is_alive(&self, peer: NodeId) -> bool {
+        self.neighbours.get(&peer).is_some_and(|known| known.standing == Standing::Alive)
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.next = self.next.wrapping_add(1);
         Ticket(self.next)
@@ -322,25 +349,47 @@ impl Overlay {
 
     fn pulse(&mut self, out: &mut Outbox<Self>) {
         out.arm(Timer::Pulse, self.config.heartbeat);
-        let oldest = self.now.saturating_sub(self.config.patience);
-        let silent = self.neighbours.iter().filter(|(_, n)| n.alive && n.heard < oldest);
+        let oldest = self.oldest_that_counts();
+        let silent = self.neighbours.iter().filter(|(_, neighbour)| neighbour.heard < oldest);
         for peer in silent.map(|(&id, _)| id).collect::<Vec<_>>() {
             self.lose(peer, out);
         }
+        self.tell_all(out);
+    }
+
+    /// Gives every neighbour a sign of life.
+    fn tell_all(&self, out: &mut Outbox<Self>) {
+        let oldest = self.oldest_that_counts();
         for (&id, neighbour) in &self.neighbours {
-            out.send(id, Message::Pulse { hears_you: neighbour.heard >= oldest });
+            out.send(
+                id,
+                match self.leaving {
+                    true => Message::Leaving,
+                    false => Message::Pulse { hears_you: neighbour.heard >= oldest },
+                },
+            );
         }
+    }
+
+    /// Whoever was heard last before this has exhausted our patience.
+    fn oldest_that_counts(&self) -> Duration {
+        self.now.saturating_sub(self.config.patience)
     }
 
     fn hear(&mut self, from: NodeId, message: Message, out: &mut Outbox<Self>) {
         let neighbour = self.neighbours.get_mut(&from).expect("only neighbours are heard");
         neighbour.heard = self.now;
         match message {
-            Message::Pulse { hears_you: true } if neighbour.alive => (),
+            Message::Pulse { hears_you: true } if neighbour.standing == Standing::Alive => (),
             Message::Pulse { hears_you: true } => {
-                neighbour.alive = true;
+                neighbour.standing = Standing::Alive;
                 out.notify(Notice::Event(Event::Found(from)));
             }
+            Message::Leaving if neighbour.standing == Standing::Alive => {
+                neighbour.standing = Standing::Leaving;
+                out.notify(Notice::Event(Event::Left(from)));
+            }
+            Message::Leaving => (),
             Message::Pulse { hears_you: false } => self.lose(from, out),
             Message::Question(ticket, task, hops) => {
                 self.admit(Caller::Peer(from, ticket), task, hops, out);
@@ -356,10 +405,10 @@ impl Overlay {
             self.totals.ignored += 1;
             return;
         };
-        if !neighbour.alive {
+        if neighbour.standing == Standing::Lost {
             return;
         }
-        neighbour.alive = false;
+        neighbour.standing = Standing::Lost;
         out.notify(Notice::Event(Event::Lost(peer)));
         let asked: Vec<_> = self
             .flights
@@ -447,7 +496,7 @@ impl Overlay {
     /// Splits a task among the neighbours that serve it.
     fn ask(&mut self, waiting: Waiting, flight: &mut Flight, out: &mut Outbox<Self>) {
         let Waiting { ticket, task, mut hops, expires, .. } = waiting;
-        let alive = |id| self.neighbours.get(&id).is_some_and(|neighbour| neighbour.alive);
+        let alive = |id| self.is_alive(id);
         let plan = self.topology.plan(self.config.me, task.teams, &hops, task.detour, alive);
         flight.report.missing = plan.missing;
         flight.report.detours = plan.detours;

@@ -16,21 +16,20 @@ const START_GOAL: Goal = Goal::AtMost(30.0);
 /// The most that six idle processes should use, in percent of one core.
 const PROCESSOR_GOAL: Goal = Goal::AtMost(1.0);
 
+/// Times from start to SERVING: ours, and the bare server's.
+type Starts = (Vec<Duration>, Vec<Duration>);
+
 /// Measures it.
 pub(super) async fn measure(programs: &Programs, pace: Pace) -> anyhow::Result<Vec<Section>> {
     let peer = "a bare tonic server with health";
     let mut section = Section::new("start and idle", peer);
-    let bare = bare_starts(programs, pace).await?;
-    for role in ROLES {
-        let starts = role_starts(programs, role, pace).await?;
+    let starts = starts(programs, pace).await?;
+    for (role, (ours, peer)) in ROLES.iter().zip(&starts) {
         let what = format!("{role}: start to SERVING, median of {}", pace.starts);
-        section.add(Figure::of(what, "ms", starts.median).against(bare.median).goal(START_GOAL));
+        let (ours, peer) = (milliseconds(ours), milliseconds(peer));
+        section.add(Figure::of(what, "ms", ours.median).against(peer.median).goal(START_GOAL));
         let range = |spread: Spread| format!("{:.1} to {:.1} ms", spread.least, spread.most);
-        section.note(format!(
-            "{role} starts in {}, the bare one in {}",
-            range(starts),
-            range(bare)
-        ));
+        section.note(format!("{role} starts in {}, the bare one in {}", range(ours), range(peer)));
     }
     let cluster = Cluster::ours(programs).await?;
     let [address] = free_addresses()?;
@@ -62,24 +61,21 @@ pub(super) fn memory_by_role(cluster: &Cluster) -> anyhow::Result<Vec<(&'static 
     Ok(roles.into())
 }
 
-async fn role_starts(programs: &Programs, role: &str, pace: Pace) -> anyhow::Result<Spread> {
-    let index = PLACES.iter().position(|place| place.role == role).expect("each role has a place");
-    let mut taken = Vec::new();
+/// How long each role and, in turn with it, the bare server took to start.
+async fn starts(programs: &Programs, pace: Pace) -> anyhow::Result<[Starts; 3]> {
+    let mut all = [const { (Vec::new(), Vec::new()) }; 3];
     for _ in 0..pace.starts {
-        let addresses = free_addresses()?;
-        let mut process = programs.start_ours(&PLACES[index], &addresses)?;
-        taken.push(process.until_serving(addresses[index], Duration::ZERO).await?);
+        for (role, (ours, peer)) in ROLES.iter().zip(&mut all) {
+            let index = PLACES.iter().position(|place| place.role == *role).expect("it has one");
+            let addresses = free_addresses()?;
+            let mut process = programs.start_ours(&PLACES[index], &addresses)?;
+            ours.push(process.until_serving(addresses[index], Duration::ZERO).await?);
+            drop(process);
+            let mut process = programs.start_bare(addresses[index])?;
+            peer.push(process.until_serving(addresses[index], Duration::ZERO).await?);
+        }
     }
-    Ok(milliseconds(&taken))
-}
-
-async fn bare_starts(programs: &Programs, pace: Pace) -> anyhow::Result<Spread> {
-    let mut taken = Vec::new();
-    for _ in 0..pace.starts {
-        let [address] = free_addresses()?;
-        taken.push(programs.start_bare(address)?.until_serving(address, Duration::ZERO).await?);
-    }
-    Ok(milliseconds(&taken))
+    Ok(all)
 }
 
 pub(super) fn milliseconds(taken: &[Duration]) -> Spread {

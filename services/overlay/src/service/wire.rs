@@ -93,6 +93,7 @@ pub(crate) fn encode(message: Message, topology: &Topology) -> pb::LinkRequest {
         }),
         Message::Cancel(ticket) => Wire::Cancel(pb::Cancel { ticket: ticket.0 }),
         Message::Pulse { hears_you } => Wire::Pulse(pb::Pulse { hears_you }),
+        Message::Leaving => Wire::Leaving(pb::Leaving {}),
     };
     pb::LinkRequest { message: Some(message) }
 }
@@ -114,6 +115,7 @@ pub(crate) fn decode(message: pb::LinkRequest, topology: &Topology) -> Parsed<Me
         }
         Wire::Cancel(cancel) => Ok(Message::Cancel(Ticket(cancel.ticket))),
         Wire::Pulse(pulse) => Ok(Message::Pulse { hears_you: pulse.hears_you }),
+        Wire::Leaving(pb::Leaving {}) => Ok(Message::Leaving),
     }
 }
 
@@ -310,6 +312,7 @@ mod tests {
         }
         there_and_back(Message::Cancel(Ticket(2)));
         there_and_back(Message::Pulse { hears_you: true });
+        there_and_back(Message::Leaving);
     }
 
     #[test]

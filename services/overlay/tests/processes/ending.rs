@@ -34,8 +34,8 @@ async fn nobody_can_keep_a_process_from_ending() {
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }
 
-#[tokio::test]
-async fn what_is_in_hand_is_answered_before_the_end() {
+/// Tells a process to stop while F works for it.
+async fn ends_with_a_whole_answer(id: char) {
     let mut cluster = Cluster::start(&[("OVERLAY_PATIENCE_MS", "60000")]).await;
     let client = cluster.client('A').await;
     cluster.process('F').signal(Signal::STOP);
@@ -43,14 +43,25 @@ async fn what_is_in_hand_is_answered_before_the_end() {
         let client = client.clone();
         async move { process(&client, b"x", PATIENCE).await }
     });
-    while client.metrics(PATIENCE).await.unwrap().active == 0 {
+    let last = cluster.client('E').await;
+    while last.metrics(PATIENCE).await.unwrap().active == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    cluster.process('A').signal(Signal::TERM);
+    cluster.process(id).signal(Signal::TERM);
     cluster.process('F').signal(Signal::CONT);
     let answer = asking.await.unwrap().expect("it is answered");
     assert!(answer.complete, "{answer:?}");
-    assert!(cluster.process('A').ended(PATIENCE).success());
+    assert!(cluster.process(id).ended(PATIENCE).success());
+}
+
+#[tokio::test]
+async fn what_is_in_hand_is_answered_before_the_end() {
+    ends_with_a_whole_answer('A').await;
+}
+
+#[tokio::test]
+async fn a_team_leader_that_stops_answers_what_it_was_asked() {
+    ends_with_a_whole_answer('E').await;
 }
 
 #[tokio::test]

@@ -52,6 +52,9 @@ impl<const ACTIVE: usize, const QUEUE: usize> Scenario for Scene<ACTIVE, QUEUE> 
 
     fn request(&mut self, words: &mut ArgumentConsumer<'_>) -> Outcome<Request> {
         let verb = words.next_pos();
+        if verb == Some("farewell") {
+            return Ok(Request::Leave);
+        }
         let ticket = Ticket(words.next_pos().ok_or("which ticket?")?.parse()?);
         match verb {
             Some("ask") => {

@@ -56,6 +56,10 @@ pub(crate) struct Witness {
     alarms: BTreeSet<Ticket>,
     heard: BTreeMap<NodeId, Duration>,
     alive: BTreeMap<NodeId, bool>,
+    /// Who said that it leaves, and has not been lost or found since.
+    left: BTreeSet<NodeId>,
+    /// Whether this process leaves.
+    leaving: bool,
     totals: Totals,
     step: Seen,
 }
@@ -90,6 +94,8 @@ impl Witness {
             alarms: BTreeSet::new(),
             heard: neighbours.iter().map(|&id| (id, Duration::ZERO)).collect(),
             alive: neighbours.iter().map(|&id| (id, true)).collect(),
+            left: BTreeSet::new(),
+            leaving: false,
             topology,
             totals: Totals::default(),
             step: Seen::default(),
@@ -124,6 +130,7 @@ impl Witness {
                 self.note_request((None, *ticket), task, hops);
             }
             Input::Request(Request::Cancel(ticket)) => self.note_cancel((None, *ticket)),
+            Input::Request(Request::Leave) => self.leaving = true,
             Input::Request(Request::Worked(..)) => (),
         }
     }
@@ -144,6 +151,7 @@ impl Witness {
                 }
             }
             Message::Cancel(ticket) => self.note_cancel((Some(from), *ticket)),
+            Message::Leaving => (),
         }
     }
 
@@ -203,10 +211,16 @@ impl Witness {
                 self.begin(came);
             }
             Notice::Event(Event::Lost(peer)) => {
-                assert_eq!(self.alive.insert(*peer, false), Some(true), "{peer} is lost once");
+                let known = self.alive.insert(*peer, false) == Some(true);
+                assert!(self.left.remove(peer) != known, "{peer} is lost once");
             }
             Notice::Event(Event::Found(peer)) => {
+                self.left.remove(peer);
                 assert_eq!(self.alive.insert(*peer, true), Some(false), "{peer} was lost");
+            }
+            Notice::Event(Event::Left(peer)) => {
+                self.left.insert(*peer);
+                assert_eq!(self.alive.insert(*peer, false), Some(true), "{peer} leaves once");
             }
             Notice::Event(Event::Full) => (),
         }
@@ -223,7 +237,9 @@ impl Witness {
                 let asked = self.asked.remove(ticket);
                 assert_eq!(asked, Some(to), "only what is asked for is cancelled");
             }
+            Message::Leaving => assert!(self.leaving, "only who leaves says so"),
             Message::Pulse { hears_you } => {
+                assert!(!self.leaving, "who leaves says nothing else");
                 let heard = self.now <= self.heard[&to] + self.config.patience;
                 assert_eq!(*hears_you, heard, "a pulse tells the truth");
             }
