@@ -15,26 +15,26 @@ use tonic_types::StatusExt as _;
 use crate::cluster::{Cluster, PATIENCE, Process, process};
 
 /// Starts a process that must not come up, and returns what it says.
-fn refused(id: char, variables: &[(&str, &str)]) -> String {
+async fn refused(id: char, variables: &[(&str, &str)]) -> String {
     let variables: Vec<_> =
         variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let mut process = Process::start(id, &variables);
-    assert!(!process.ended(PATIENCE).success());
+    assert!(!process.ended(PATIENCE).await.success());
     // Its last words may still be on their way through the pipe.
     for _ in 0..1000 {
         if !process.log().is_empty() {
             break;
         }
-        std::thread::park_timeout(Duration::from_millis(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     process.log()
 }
 
-#[test]
-fn a_wrong_setting_is_named_with_its_remedy() {
+#[tokio::test]
+async fn a_wrong_setting_is_named_with_its_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let here = taken.local_addr().unwrap().to_string();
-    let in_use = refused('A', &[("OVERLAY_ADDRESSES", &format!("A={here}"))]);
+    let in_use = refused('A', &[("OVERLAY_ADDRESSES", &format!("A={here}"))]).await;
     assert!(in_use.contains(&here) && in_use.contains("another process has this port"), "{in_use}");
     for (id, variables, expected) in [
         ('A', [("OVERLAY_ID", "Z")], "there is no process Z; there are A, B, C, D, E, F"),
@@ -52,13 +52,13 @@ fn a_wrong_setting_is_named_with_its_remedy() {
     ] {
         let mut all = vec![("OVERLAY_ADDRESSES", "A=127.0.0.1:1,C=127.0.0.1:2")];
         all.extend(variables);
-        let said = refused(id, &all);
+        let said = refused(id, &all).await;
         assert!(said.contains(expected), "{variables:?}: {said}");
     }
 }
 
-#[test]
-fn a_malformed_file_is_named_with_line_and_column() {
+#[tokio::test]
+async fn a_malformed_file_is_named_with_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("processes.json");
     for (text, expected) in [
@@ -67,12 +67,12 @@ fn a_malformed_file_is_named_with_line_and_column() {
         ("{\"processes\": []}", "line 1 column 14"),
     ] {
         fs::write(&path, text).unwrap();
-        let said = refused('A', &[("OVERLAY_CONFIG", path.to_str().unwrap())]);
+        let said = refused('A', &[("OVERLAY_CONFIG", path.to_str().unwrap())]).await;
         assert!(said.contains(expected) && said.contains("processes.json"), "{said}");
     }
     let missing = overlay::TWO_HOSTS.replace("[\"B\", \"E\"]", "[\"B\", \"X\"]");
     fs::write(&path, missing.replace("192.168.1.1", "127.0.0.1")).unwrap();
-    let said = refused('A', &[("OVERLAY_CONFIG", path.to_str().unwrap())]);
+    let said = refused('A', &[("OVERLAY_CONFIG", path.to_str().unwrap())]).await;
     assert!(said.contains("processes.A.neighbors: X is no other process"), "{said}");
 }
 

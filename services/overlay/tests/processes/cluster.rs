@@ -79,15 +79,15 @@ impl Process {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// Waits for its end.
-    pub(crate) fn ended(&mut self, within: Duration) -> ExitStatus {
+    /// Waits for its end, and lets our own connections say goodbye meanwhile.
+    pub(crate) async fn ended(&mut self, within: Duration) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             assert!(started.elapsed() < within, "it has not ended:\n{}", self.log());
-            thread::park_timeout(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

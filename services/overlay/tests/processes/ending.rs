@@ -29,7 +29,7 @@ async fn nobody_can_keep_a_process_from_ending() {
     // Health goes down before the connection does.
     let status = statuses.message().await.unwrap().unwrap().status();
     assert_eq!(status, ServingStatus::NotServing);
-    let ended = cluster.process('A').ended(PATIENCE);
+    let ended = cluster.process('A').ended(PATIENCE).await;
     assert!(ended.success(), "{ended}: {}", cluster.process('A').log());
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }
@@ -51,7 +51,7 @@ async fn ends_with_a_whole_answer(id: char) {
     cluster.process('F').signal(Signal::CONT);
     let answer = asking.await.unwrap().expect("it is answered");
     assert!(answer.complete, "{answer:?}");
-    assert!(cluster.process(id).ended(PATIENCE).success());
+    assert!(cluster.process(id).ended(PATIENCE).await.success());
 }
 
 #[tokio::test]
@@ -73,12 +73,12 @@ async fn a_second_signal_ends_at_once() {
     cluster.process('A').signal(Signal::TERM);
     while statuses.message().await.unwrap().unwrap().status() != ServingStatus::NotServing {}
     cluster.process('A').signal(Signal::TERM);
-    assert_eq!(cluster.process('A').ended(PATIENCE).code(), Some(130));
+    assert_eq!(cluster.process('A').ended(PATIENCE).await.code(), Some(130));
 }
 
 #[tokio::test]
 async fn a_tied_process_ends_with_its_parent() {
     let mut cluster = Cluster::start(&[]).await;
     drop(cluster.process('D').child.stdin.take());
-    assert!(cluster.process('D').ended(PATIENCE).success());
+    assert!(cluster.process('D').ended(PATIENCE).await.success());
 }

@@ -155,7 +155,7 @@ async fn delays_losses_and_a_crash_are_carried_out() {
 
     // The connection breaks with it.
     faults.crash(CrashRequest {}).await.unwrap_err();
-    assert_eq!(cluster.process('C').ended(PATIENCE).code(), Some(137));
+    assert_eq!(cluster.process('C').ended(PATIENCE).await.code(), Some(137));
     cluster.run('C');
     cluster.whole_again().await;
 }
