@@ -91,12 +91,14 @@ impl<P: Protocol> Debug for Outlet<P> {
 }
 
 /// Runs a protocol until one of its records cannot be kept, or everyone who could leave an input
-/// is gone.
+/// is gone. At TRACE it writes every input and effect in the simulator's format, as those of `node`,
+/// to the target `protocol`.
 ///
 /// # Errors
 ///
 /// When [`World::persist`] fails.
 pub async fn drive<P: Protocol, W: World<P>>(
+    node: NodeId,
     protocol: P,
     world: W,
     outlet: Outlet<P>,
@@ -104,6 +106,7 @@ pub async fn drive<P: Protocol, W: World<P>>(
 ) -> anyhow::Result<Infallible> {
     let started = Instant::now();
     Driver {
+        node,
         protocol,
         world,
         faults,
@@ -121,6 +124,7 @@ pub async fn drive<P: Protocol, W: World<P>>(
 }
 
 struct Driver<P: Protocol, W> {
+    node: NodeId,
     protocol: P,
     world: W,
     faults: Faults,
@@ -199,13 +203,14 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
     /// must wait for the records is kept for [`Self::perform`].
     fn step(&mut self, input: Input<P>) {
         let now = Instant::now();
+        let since = now - self.started;
         if self.trace {
-            trace!(target: "protocol", "< {input:?}");
+            trace!(target: "protocol", "{}", protocols::trace::input(since, self.node, &input));
         }
-        self.protocol.step(now - self.started, input, &mut self.out);
+        self.protocol.step(since, input, &mut self.out);
         for effect in self.out.drain() {
             if self.trace {
-                trace!(target: "protocol", "> {effect:?}");
+                trace!(target: "protocol", "{}", protocols::trace::effect(since, self.node, &effect));
             }
             match effect {
                 Effect::Arm(timer, after) => self.alarms.arm(timer, now + after),
@@ -352,7 +357,7 @@ mod tests {
         // Without anyone who could ask more, the driver ends when it has done all.
         drop(inbox);
         let (seen, mut happened) = mpsc::channel(16);
-        let ended = drive(Ledger, Disk { seen, full }, outlet, Faults::default()).await;
+        let ended = drive(NodeId(1), Ledger, Disk { seen, full }, outlet, Faults::default()).await;
         let mut all = Vec::new();
         while let Some(one) = happened.recv().await {
             all.push(one);

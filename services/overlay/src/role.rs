@@ -151,7 +151,7 @@ async fn process(chassis: Chassis, role: overlay::Role) -> anyhow::Result<()> {
     let protocol = Overlay::new(told(&settings, me)?, (*topology).clone(), &mut random);
     let services = Services::default().with(service.document()).with(service.own());
     tokio::spawn(service.clone().take_leave());
-    let driver = drive(protocol, service, outlet, chassis.faults.clone());
+    let driver = drive(me, protocol, service, outlet, chassis.faults.clone());
     let named = topology.clone();
     let peers = move |name: &str| named.named(name);
     let seen = move |view| metrics.see(view);

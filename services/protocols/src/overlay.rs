@@ -361,13 +361,11 @@ impl Overlay {
     fn tell_all(&self, out: &mut Outbox<Self>) {
         let oldest = self.oldest_that_counts();
         for (&id, neighbour) in &self.neighbours {
-            out.send(
-                id,
-                match self.leaving {
-                    true => Message::Leaving,
-                    false => Message::Pulse { hears_you: neighbour.heard >= oldest },
-                },
-            );
+            let message = match self.leaving {
+                true => Message::Leaving,
+                false => Message::Pulse { hears_you: neighbour.heard >= oldest },
+            };
+            out.send(id, message);
         }
     }
 
