@@ -375,13 +375,15 @@ impl Connection {
 
 /// Counts and times calls.
 struct Calls {
-    known: BTreeSet<String>,
+    known: BTreeSet<Arc<str>>,
+    /// Stands for every method that we do not have.
+    other: Arc<str>,
     duration: Histogram<f64>,
 }
 
 struct Call {
     calls: Arc<Calls>,
-    method: String,
+    method: Arc<str>,
     started: Instant,
 }
 
@@ -397,7 +399,9 @@ impl Calls {
                         "" => service.name().to_owned(),
                         package => format!("{package}.{}", service.name()),
                     };
-                    known.extend(service.method.iter().map(|m| format!("{name}/{}", m.name())));
+                    known.extend(
+                        service.method.iter().map(|m| format!("{name}/{}", m.name()).into()),
+                    );
                 }
             }
         }
@@ -411,14 +415,14 @@ impl Calls {
                 1.0, 2.5, 5.0, 10.0,
             ])
             .build();
-        Ok(Self { known, duration })
+        Ok(Self { known, other: "_OTHER".into(), duration })
     }
 
     /// A stranger's paths do not become labels: there is no end of them.
     fn begin(self: &Arc<Self>, path: &str) -> Call {
         let path = path.trim_start_matches('/');
-        let method = if self.known.contains(path) { path } else { "_OTHER" };
-        Call { calls: self.clone(), method: method.into(), started: Instant::now() }
+        let method = self.known.get(path).unwrap_or(&self.other).clone();
+        Call { calls: self.clone(), method, started: Instant::now() }
     }
 }
 
@@ -442,7 +446,7 @@ impl Call {
     }
 
     fn end(self, status: &[u8]) {
-        let status = screaming(&format!("{:?}", Code::from_bytes(status)));
+        let status = spelled(Code::from_bytes(status));
         let attributes = [
             KeyValue::new(names::RPC_SYSTEM, "grpc"),
             KeyValue::new(names::RPC_METHOD, self.method),
@@ -452,25 +456,25 @@ impl Call {
     }
 }
 
-/// `DeadlineExceeded` as the gRPC specification spells it: `DEADLINE_EXCEEDED`.
-fn screaming(camel: &str) -> String {
-    let mut text = String::with_capacity(camel.len() + 2);
-    for (index, letter) in camel.char_indices() {
-        if letter.is_uppercase() && index > 0 {
-            text.push('_');
-        }
-        text.push(letter.to_ascii_uppercase());
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_are_spelled_as_in_the_specification() {
-        assert_eq!(screaming(&format!("{:?}", Code::Ok)), "OK");
-        assert_eq!(screaming(&format!("{:?}", Code::DeadlineExceeded)), "DEADLINE_EXCEEDED");
+/// A code as the gRPC specification spells it.
+fn spelled(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

@@ -21,8 +21,8 @@ use protocols::overlay::{
     Topology, Trace, View,
 };
 use protocols::{Input, NodeId, Ticket};
-use tokio::sync::oneshot;
-use tonic::{Response, Status, Streaming};
+use tokio::sync::{Semaphore, oneshot};
+use tonic::{Code, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::{debug, warn};
 
@@ -36,6 +36,10 @@ const PAYLOAD_LIMIT: usize = 8 << 20;
 const MESSAGE_LIMIT: usize = 2 * PAYLOAD_LIMIT;
 /// How often a process that is to stop looks whether it has finished.
 const FINISHED_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a refusal is kept back.
+const HOLD: Duration = Duration::from_millis(20);
+/// Refusals that are kept back at once; more are told immediately.
+const HELD_LIMIT: usize = 1024;
 /// The most time that an answer may take.
 const BUDGET_LIMIT: Duration = Duration::from_secs(60);
 
@@ -58,12 +62,25 @@ pub(crate) struct Service {
 }
 
 /// The callers that wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Calls {
     next: AtomicU64,
     waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
     /// Spans of the questions of neighbours that are in hand.
     spans: Mutex<BTreeMap<(NodeId, Ticket), Span>>,
+    /// Room for refusals that are kept back for a moment.
+    held: Semaphore,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            next: AtomicU64::default(),
+            waiting: Mutex::default(),
+            spans: Mutex::default(),
+            held: Semaphore::new(HELD_LIMIT),
+        }
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -123,9 +140,26 @@ impl Service {
             outcome.await.unwrap_or_else(|_| Err(Status::unavailable("this process is stopping")));
         match &outcome {
             Ok(report) => self.note_missing(&mut span, &report.missing),
-            Err(status) => span.fail(status.message().into()),
+            Err(status) => {
+                span.fail(status.message().into());
+                self.hold(status).await;
+            }
         }
         outcome
+    }
+
+    /// Keeps a refusal back for a moment: a client that asks again at once, whatever it is told,
+    /// slows itself down instead of everybody else.
+    async fn hold(&self, status: &Status) {
+        if status.code() != Code::ResourceExhausted {
+            return;
+        }
+        let Ok(_held) = self.calls.held.try_acquire() else { return };
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = tokio::time::sleep(HOLD) => (),
+            () = shutdown.requested() => (),
+        }
     }
 
     fn note_missing(&self, span: &mut Span, missing: &[Missing]) {
@@ -278,7 +312,7 @@ impl World<Overlay> for Service {
 fn invalid(field: &str, reason: String) -> Status {
     let details = ErrorDetails::with_bad_request_violation(field, &reason);
     let message = format!("{field}: {reason}");
-    Status::with_error_details(tonic::Code::InvalidArgument, message, details)
+    Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
 impl From<wire::Wrong> for Status {
@@ -290,7 +324,7 @@ impl From<wire::Wrong> for Status {
 fn exhausted(after: Duration) -> Status {
     let details = ErrorDetails::with_retry_info(Some(after));
     let message = format!("as many requests as the limits allow; ask again in {after:?}");
-    Status::with_error_details(tonic::Code::ResourceExhausted, message, details)
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 #[tonic::async_trait]

@@ -39,6 +39,10 @@ pub use self::work::{
 };
 use crate::{Input, NodeId, Outbox, Protocol, Ticket};
 
+/// A refusal costs half of what an answer does: whoever comes back sooner takes from others.
+const LEAST_RETRY: Duration = Duration::from_millis(50);
+const MOST_RETRY: Duration = Duration::from_secs(1);
+
 /// What a process of the overlay is told about itself.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -652,7 +656,7 @@ impl Overlay {
         let ahead = self.flights.len() + self.waiting.len();
         let rounds = ahead.div_ceil(2 * self.config.active_limit.max(1));
         let after = in_hand * u32::try_from(rounds).unwrap_or(u32::MAX);
-        after.clamp(Duration::from_millis(10), Duration::from_secs(1))
+        after.clamp(LEAST_RETRY, MOST_RETRY)
     }
 
     // The ways out.
