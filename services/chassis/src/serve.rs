@@ -46,6 +46,10 @@ const FIRST_REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(10);
 const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a process waits for an address that is on no interface. Docker forgets that it had to
+/// restart a process after 10 s.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(12);
+const ADDRESS_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// How often metrics are refreshed for a collector.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 const STREAM_LIMIT: u32 = 1024;
@@ -131,9 +135,7 @@ impl Chassis {
         let calls = Arc::new(Calls::new(&self.telemetry)?);
         let services = with_reflection(services.with(health_server))?;
         let router = router(services, &self.telemetry, refresh.clone());
-        let listener = TcpListener::bind(self.address)
-            .await
-            .map_err(|error| listen_error(self.address, &error))?;
+        let listener = listen(self.address, &self.shutdown).await?;
         let tls = self.connector.tls().cloned();
         let acceptor = Acceptor {
             listener,
@@ -208,6 +210,26 @@ async fn keep_metrics_fresh(refresh: Refresh) {
     loop {
         interval.tick().await;
         refresh().await;
+    }
+}
+
+/// Takes the port. An address that is on no interface may come back: a host's cable is plugged in
+/// again. A process that waits for it is there sooner than one that is restarted ever less often.
+async fn listen(address: SocketAddr, shutdown: &Shutdown) -> anyhow::Result<TcpListener> {
+    let started = Instant::now();
+    loop {
+        let error = match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        let absent = error.kind() == io::ErrorKind::AddrNotAvailable;
+        if !absent || started.elapsed() >= ADDRESS_PATIENCE || shutdown.is_requested() {
+            return Err(listen_error(address, &error));
+        }
+        if started.elapsed() < ADDRESS_RETRY_INTERVAL {
+            warn!(%address, patience = ?ADDRESS_PATIENCE, "on no interface: waiting for it");
+        }
+        tokio::time::sleep(ADDRESS_RETRY_INTERVAL).await;
     }
 }
 
