@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt::{self, Debug};
 use std::future::Future;
 
-use protocols::{Effect, Input, NodeId, Outbox, Protocol};
+use protocols::{Effect, Input, NodeId, Outbox, Protocol, trace as line};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::trace;
@@ -91,8 +91,8 @@ impl<P: Protocol> Debug for Outlet<P> {
 }
 
 /// Runs a protocol until one of its records cannot be kept, or everyone who could leave an input
-/// is gone. At TRACE it writes every input and effect in the simulator's format, as those of `node`,
-/// to the target `protocol`.
+/// is gone. At TRACE it writes every input and effect to the target `protocol`, in the simulator's
+/// format, as those of `node`.
 ///
 /// # Errors
 ///
@@ -205,12 +205,12 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
         let now = Instant::now();
         let since = now - self.started;
         if self.trace {
-            trace!(target: "protocol", "{}", protocols::trace::input(since, self.node, &input));
+            trace!(target: "protocol", "{}", line::input(since, self.node, &input));
         }
         self.protocol.step(since, input, &mut self.out);
         for effect in self.out.drain() {
             if self.trace {
-                trace!(target: "protocol", "{}", protocols::trace::effect(since, self.node, &effect));
+                trace!(target: "protocol", "{}", line::effect(since, self.node, &effect));
             }
             match effect {
                 Effect::Arm(timer, after) => self.alarms.arm(timer, now + after),
