@@ -17,7 +17,7 @@ use tracing::{error, info};
 use crate::channel::Connector;
 use crate::settings::{self, Common, Environment, Settings, Variable};
 use crate::telemetry::Telemetry;
-use crate::{Events, Faults, Shutdown, Tls, health};
+use crate::{Events, Faults, Shutdown, Tls, health, telemetry};
 
 /// What [`Role::start`] returns: it runs until shutdown, or until the role cannot go on.
 pub type Start = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
@@ -37,6 +37,22 @@ pub struct Role {
     pub address: fn(&Environment) -> anyhow::Result<SocketAddr>,
     /// Runs it.
     pub start: fn(Chassis) -> Start,
+}
+
+impl Role {
+    /// Reads every setting as the process would, and tells where it would listen.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable that is unknown, missing or malformed, and says what to do.
+    pub fn check(&self, environment: &Environment) -> anyhow::Result<SocketAddr> {
+        let common: Common = environment.read()?;
+        telemetry::check(&common, environment)?;
+        if common.threads == 0 {
+            bail!("CHASSIS_THREADS=0: at least 1");
+        }
+        listen_address(self, &common, environment)
+    }
 }
 
 /// What a role is given to run with.
@@ -138,8 +154,8 @@ fn listen_address(
 fn process(role: &'static Role, environment: Environment) -> anyhow::Result<ExitCode> {
     let common: Common = environment.read()?;
     raise_file_limit();
+    role.check(&environment)?;
     let mut runtime = match common.threads {
-        0 => bail!("CHASSIS_THREADS=0: at least 1"),
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };

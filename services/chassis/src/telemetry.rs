@@ -53,6 +53,8 @@ pub mod names {
     pub const LINK_LOST: &str = "ensemble.link.lost";
 }
 
+/// Where a collector takes traces and metrics by gRPC.
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// How long the last export may take when the process ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -73,7 +75,7 @@ impl Telemetry {
         environment: &Environment,
     ) -> anyhow::Result<Self> {
         log(role, common)?;
-        let endpoint = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let endpoint = environment.get(ENDPOINT);
         let pushes = endpoint.is_some() && environment.get("OTEL_SDK_DISABLED") != Some("true");
         let mut resource = Resource::builder();
         if environment.get("OTEL_SERVICE_NAME").is_none() {
@@ -90,7 +92,7 @@ impl Telemetry {
             SdkMeterProvider::builder().with_reader(exporter).with_resource(resource.clone());
         let mut traces = None;
         if pushes {
-            let wrong = || format!("OTEL_EXPORTER_OTLP_ENDPOINT={}", endpoint.unwrap_or_default());
+            let wrong = || format!("{ENDPOINT}={}", endpoint.unwrap_or_default());
             let exporter = MetricExporter::builder().with_tonic().build().with_context(wrong)?;
             metrics = metrics.with_periodic_exporter(exporter);
             let exporter = SpanExporter::builder().with_tonic().build().with_context(wrong)?;
@@ -219,9 +221,23 @@ impl Span {
     }
 }
 
+/// Whether logs and exports can be made with these settings.
+pub(crate) fn check(common: &Common, environment: &Environment) -> anyhow::Result<()> {
+    filter(common)?;
+    if let Some(endpoint) = environment.get(ENDPOINT) {
+        let plain = endpoint.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
+        anyhow::ensure!(plain, "{ENDPOINT}={endpoint}: give http://HOST:4317, in clear text");
+    }
+    Ok(())
+}
+
+fn filter(common: &Common) -> anyhow::Result<Targets> {
+    let wrong = || format!("CHASSIS_LOG={}: not a filter, such as info", common.log);
+    common.log.parse().with_context(wrong)
+}
+
 fn log(role: &'static str, common: &Common) -> anyhow::Result<()> {
-    let filter: Targets = (common.log.parse())
-        .with_context(|| format!("CHASSIS_LOG={}: not a filter, such as info", common.log))?;
+    let filter = filter(common)?;
     let pretty = match common.log_format {
         LogFormat::Auto => io::stdout().is_terminal(),
         LogFormat::Json => false,

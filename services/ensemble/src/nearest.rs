@@ -19,7 +19,7 @@ pub(crate) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Nearest<'a> {
     let best = candidates.into_iter().map(|name| (edits(word, name), name)).min();
-    let limit = word.chars().count().div_ceil(3);
+    let limit = (word.chars().count() + 1) / 3;
     Nearest(best.filter(|(edits, _)| *edits <= limit).map(|(_, name)| name))
 }
 

@@ -32,13 +32,8 @@ pub(crate) async fn check(plan: &Plan, certs: Option<&Path>, patience: Duration)
             mount(path).with_context(|| format!("service {service}"))?;
         }
         if let Some(certs) = certs {
-            let folder = certs.join(service);
-            if !folder.join("tls.crt").is_file() {
-                bail!(
-                    "service {service} has no certificate in {}: `ensemble certs` makes them",
-                    folder.display()
-                );
-            }
+            chassis::Tls::read(&certs.join(service))
+                .with_context(|| format!("service {service}"))?;
         }
     }
     let until = Instant::now() + patience;

@@ -40,6 +40,8 @@ pub(crate) struct State {
 pub(crate) struct ServiceState {
     pub(crate) service: String,
     pub(crate) role: String,
+    /// Its name within its system, such as `A`, where its settings give it one.
+    pub(crate) id: Option<String>,
     pub(crate) address: SocketAddr,
     pub(crate) pid: Option<u32>,
     /// When the process started, in milliseconds since 1970.
@@ -282,6 +284,7 @@ mod tests {
         let service = ServiceState {
             service: "a".to_owned(),
             role: "r".to_owned(),
+            id: None,
             address: ([127, 0, 0, 1], 1).into(),
             pid: Some(7),
             started_unix_ms: Some(1),

@@ -150,6 +150,7 @@ impl Board {
         let services = |unit: &Unit| ServiceState {
             service: unit.service.clone(),
             role: unit.role.name.to_owned(),
+            id: unit.id().map(str::to_owned),
             address: unit.address,
             pid: None,
             started_unix_ms: None,

@@ -80,6 +80,14 @@ pub(crate) struct Unit {
     pub(crate) uses: Vec<Use>,
 }
 
+impl Unit {
+    /// Its name within its system, such as `A`, where its settings give it one.
+    pub(crate) fn id(&self) -> Option<&str> {
+        let variable = format!("{}ID", self.role.variables.0);
+        self.environment.get(&variable).map(String::as_str)
+    }
+}
+
 /// A path on this machine that a service is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MountedPath {
@@ -321,7 +329,7 @@ impl Topology {
         let role = roles::find(role)?;
         let mounts = self.mounts(service);
         let environment = self.environment(name, service, &mounts, selection, caller);
-        let address = address(role, &environment.clone().into_iter().collect())?;
+        let address = role.check(&environment.clone().into_iter().collect())?;
         let after = service.depends_on.0.iter().filter_map(|(other, dependency)| {
             let position = order.iter().position(|name| name == other)?;
             Some((position, dependency.condition))
@@ -441,14 +449,6 @@ fn state_folder_in(home: &Path) -> PathBuf {
 fn is_active(service: &Service, profiles: &[String]) -> bool {
     service.profiles.is_empty()
         || profiles.iter().any(|profile| profile == "*" || service.profiles.contains(profile))
-}
-
-/// Where a role listens with this environment.
-fn address(role: &Role, environment: &Environment) -> Result<SocketAddr> {
-    match environment.get("CHASSIS_LISTEN") {
-        Some(listen) => listen.parse().with_context(|| format!("CHASSIS_LISTEN={listen}")),
-        None => (role.address)(environment),
-    }
 }
 
 /// The names of a list separated by commas.

@@ -131,7 +131,7 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exhausted(after) => write!(f, "the limits are reached; ask again in {after:?}"),
-            Self::Expired => write!(f, "the time was up; allow more with a longer deadline"),
+            Self::Expired => write!(f, "no answer in time"),
             Self::Invalid(reason) | Self::Failed(reason) => f.write_str(reason),
         }
     }

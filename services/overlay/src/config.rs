@@ -101,10 +101,13 @@ impl Config {
                 let (id, address) = entry.split_once('=')?;
                 let (host, port) = address.rsplit_once(':')?;
                 let host = host.trim_matches(['[', ']']);
-                (!host.is_empty()).then_some((id.trim(), host, port.parse().ok()?))
+                let one = !host.is_empty() && !host.contains([' ', '=']);
+                let port: u16 = port.parse().ok().filter(|&port| port > 0)?;
+                one.then_some((id.trim(), host, port))
             };
-            let (id, host, port) =
-                parse().with_context(|| format!("{entry}: expected ID=HOST:PORT"))?;
+            let (id, host, port) = parse().with_context(|| {
+                format!("{entry}: expected ID=HOST:PORT, the port 1 to 65535, then a comma")
+            })?;
             let known = self.processes.keys().cloned().collect::<Vec<_>>().join(", ");
             let process = self.processes.get_mut(id).with_context(|| {
                 format!("{entry}: there is no process {id} in the file, only {known}")

@@ -94,6 +94,7 @@ fn address(environment: &Environment) -> anyhow::Result<SocketAddr> {
     let settings: Settings = environment.read()?;
     let config = config(&settings)?;
     let address = config.process(&settings.id).context("OVERLAY_ID")?.address();
+    told(&settings, NodeId(0))?;
     let mut found = address
         .to_socket_addrs()
         .with_context(|| format!("{address}: where process {} should be", settings.id))?;

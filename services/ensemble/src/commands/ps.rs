@@ -84,13 +84,12 @@ fn as_json(state: &State, answers: &[Answer]) -> serde_json::Value {
 }
 
 fn as_table(state: &State, answers: &[Answer], palette: Palette) -> String {
-    let heading = ["SERVICE", "ROLE", "ADDRESS", "PID", "STATE", "HEALTH", "RESTARTS", "SINCE"];
+    let heading = ["SERVICE", "ROLE", "ADDRESS", "PID", "STATE", "HEALTH", "RESTARTS", "AGE"];
     let mut table = Table::new(palette, heading);
     let now = now_unix_ms();
     for (service, answer) in state.services.iter().zip(answers) {
-        let ServiceState { service: name, role, address, pid, started_unix_ms, restarts, state } =
-            service;
-        let since = started_unix_ms.map(|since| now.saturating_sub(since));
+        let ServiceState { service: name, role, address, pid, restarts, state, .. } = service;
+        let since = service.started_unix_ms.map(|since| now.saturating_sub(since));
         table.row([
             name.into(),
             role.into(),

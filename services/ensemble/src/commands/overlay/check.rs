@@ -45,7 +45,8 @@ pub(super) async fn run(
         asked.push((node.clone(), processes.address(node)?));
     }
     if asked.is_empty() {
-        asked.clone_from(&processes.addresses);
+        let known = processes.known.iter();
+        asked.extend(known.map(|(id, _, address)| (id.clone(), address.clone())));
     }
     if let Some(seconds) = arguments.watch {
         ensure!((0.1..=3600.0).contains(&seconds), "--watch {seconds}: 0.1 to 3600");
@@ -66,7 +67,11 @@ pub(super) async fn run(
         };
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs_f64(seconds)) => (),
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            _ = tokio::signal::ctrl_c() => {
+                // After the terminal's `^C`.
+                writeln!(io::stdout())?;
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
 }
@@ -143,12 +148,12 @@ fn as_table(found: &[Found], palette: Palette) -> String {
                 Cell::painted("unreachable", Colour::Red),
                 "".into(),
                 address.into(),
-                format!("{error:#}").into(),
                 "".into(),
                 "".into(),
                 "".into(),
                 "".into(),
                 "".into(),
+                format!("{error:#}").trim_start_matches(&format!("{address}: ")).into(),
             ]),
         }
     }

@@ -44,7 +44,11 @@ pub(super) fn lint(arguments: &Lint) -> Result<ExitCode> {
         writeln!(out, "{problem}")?;
     }
     if problems.is_empty() {
-        writeln!(out, "{} processes, no problem", config.processes.len())?;
+        let name = match &arguments.file {
+            Some(path) => path.display().to_string(),
+            None => "the document's two hosts".into(),
+        };
+        writeln!(out, "{name}: {} processes, no problem", config.processes.len())?;
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)

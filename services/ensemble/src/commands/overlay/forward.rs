@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::ValueEnum;
-use overlay::client::{Answer, Operation, Team};
+use overlay::client::{Answer, Operation, Refusal, Team};
 
 use super::Processes;
 
@@ -65,7 +65,10 @@ enum OperationName {
 /// Asks and prints.
 pub(super) async fn run(arguments: Arguments, processes: &Processes) -> Result<ExitCode> {
     let seconds = arguments.deadline;
-    ensure!(seconds > 0.0 && seconds <= 60.0, "--deadline {seconds}: more than 0, at most 60");
+    ensure!(
+        seconds > 0.0 && seconds <= 60.0,
+        "--deadline {seconds}: must be more than 0, and at most 60 seconds"
+    );
     let payload = payload(&arguments)?;
     let team = match arguments.team {
         TeamName::Green => Team::Green,
@@ -82,7 +85,7 @@ pub(super) async fn run(arguments: Arguments, processes: &Processes) -> Result<E
     let answer = client
         .forward(payload, operation, team, deadline)
         .await
-        .map_err(|refusal| anyhow!("{}: {refusal}", arguments.at))?;
+        .map_err(|refusal| anyhow!("{}: {refusal}{}", arguments.at, advice(&refusal)))?;
     let mut out = io::stdout().lock();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
@@ -91,6 +94,14 @@ pub(super) async fn run(arguments: Arguments, processes: &Processes) -> Result<E
         eprint!("{}", story(&answer));
     }
     Ok(if answer.complete { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// What a caller can do about a refusal, where it does not say so itself.
+fn advice(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Expired => "; allow more with --deadline",
+        Refusal::Exhausted(_) | Refusal::Invalid(_) | Refusal::Failed(_) => "",
+    }
 }
 
 fn payload(arguments: &Arguments) -> Result<Vec<u8>> {

@@ -8,14 +8,13 @@ mod system_test;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use chassis::Tls;
 use chassis::channel::Connector;
 use clap::{Args, Subcommand};
 use overlay::client::Client;
 
 use super::Context;
-use crate::nearest::nearest;
 use crate::topology::Selection;
 
 /// How long a connection, or the state of a process, may take.
@@ -56,51 +55,62 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
 
 /// The processes that are known here, and how to reach them.
 struct Processes {
-    /// Id and `host:port`, in the order of the ids.
-    addresses: Vec<(String, String)>,
+    /// Id, service and `host:port`, in the order of the ids.
+    known: Vec<(String, String, String)>,
     connector: Connector,
+    /// Whether a topology runs here.
+    running: bool,
 }
 
 impl Processes {
     /// Those of the topology that runs here, or else those of the compose file on loopback.
     fn of(context: &Context) -> Result<Self> {
-        let running = context.folder()?.running()?;
-        let mut selection = Selection::default();
-        if let Some(state) = &running {
-            selection.profiles.clone_from(&state.profiles);
-            selection.host = state.host;
-        } else {
-            selection.profiles.push("overlay".into());
-        }
-        let plan = context.topology()?.plan(&selection, &context.environment)?;
-        let mut addresses: Vec<_> = (plan.units.iter())
-            .filter_map(|unit| {
-                Some((unit.environment.get("OVERLAY_ID")?.clone(), unit.address.to_string()))
-            })
-            .collect();
-        addresses.sort();
-        let certs = running.and_then(|state| state.client_certs);
+        let state = context.folder()?.running()?;
+        let running = state.is_some();
+        let (mut known, certs): (Vec<_>, _) = match state {
+            Some(state) => {
+                let ours = |role: &str| overlay::ROLES.iter().any(|ours| ours.name == role);
+                let services = state.services.into_iter().filter(|service| ours(&service.role));
+                let known = services.filter_map(|service| {
+                    Some((service.id?, service.service, service.address.to_string()))
+                });
+                (known.collect(), state.client_certs)
+            }
+            None => {
+                let selection =
+                    Selection { profiles: vec!["overlay".into()], ..Selection::default() };
+                let plan = context.topology()?.plan(&selection, &context.environment)?;
+                let known = plan.units.iter().filter_map(|unit| {
+                    Some((unit.id()?.to_owned(), unit.service.clone(), unit.address.to_string()))
+                });
+                (known.collect(), None)
+            }
+        };
+        known.sort();
         let tls = certs.map(|folder| Tls::read(&folder)).transpose()?;
-        Ok(Self { addresses, connector: Connector::new(tls) })
+        Ok(Self { known, connector: Connector::new(tls), running })
     }
 
-    /// The address of a process, which may be given as an address.
+    /// The address of a process, which may be given as its service or as an address.
     fn address(&self, process: &str) -> Result<String> {
-        if let Some((_, address)) = self.addresses.iter().find(|(id, _)| id == process) {
+        let named =
+            |(id, service, _): &&(String, String, String)| id == process || service == process;
+        if let Some((_, _, address)) = self.known.iter().find(named) {
             return Ok(address.clone());
         }
+        ensure!(!process.contains("//"), "{process}: give HOST:PORT, without a scheme");
         if process.contains(':') {
             return Ok(process.into());
         }
-        let names = self.addresses.iter().map(|(id, _)| id.as_str());
-        let hint = nearest(process, names).suggestion("ensemble overlay check");
-        Err(anyhow!("there is no process {process}{hint}"))
+        let ids: Vec<_> = self.known.iter().map(|(id, _, _)| id.as_str()).collect();
+        Err(anyhow!("there is no process {process}; there are {}", ids.join(", ")))
     }
 
     async fn connect(&self, process: &str) -> Result<Client> {
         let address = self.address(process)?;
-        Client::connect(&self.connector, &address, PROMPT)
-            .await
-            .with_context(|| format!("process {process}; does it run? `ensemble up` starts it"))
+        let client = Client::connect(&self.connector, &address, PROMPT).await;
+        let remedy =
+            if self.running { "how it is: `ensemble ps`" } else { "start it: `ensemble up`" };
+        client.map_err(|error| anyhow!("{process} cannot be reached ({remedy}): {error:#}"))
     }
 }
