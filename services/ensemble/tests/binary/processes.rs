@@ -219,11 +219,8 @@ fn somebody_with_nothing_but_the_binary_can_run_it() {
 fn services_speak_tls_with_the_certificates_that_were_made() {
     let mut site = Site::new();
     let error = site.fail(&["up", "--tls"], 1);
-    assert!(
-        error.contains("overlay-a: ") && error.contains("`ensemble certs` makes it"),
-        "{error}"
-    );
-    assert!(error.contains("`ensemble certs` makes them"), "{error}");
+    assert!(error.contains("service overlay-a: "), "{error}");
+    assert!(error.contains("`ensemble certs` makes it"), "{error}");
     let told = site.succeed(&["certs", "gateway.example.org"]);
     assert!(told.starts_with("7 certificates for 825 days, by a new authority, in "), "{told}");
     let certs = site.path().join("certs");
