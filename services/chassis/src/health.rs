@@ -42,9 +42,8 @@ pub async fn check(
     let channel = connector.connect(&address.to_string(), deadline).await?;
     let mut request = tonic::Request::new(HealthCheckRequest { service: service.into() });
     request.set_timeout(deadline);
-    let asking = HealthClient::new(channel);
-    let asking = async { asking.clone().check(request).await };
-    let answer = tokio::time::timeout(deadline, asking)
+    let mut client = HealthClient::new(channel);
+    let answer = tokio::time::timeout(deadline, client.check(request))
         .await
         .map_err(|_| anyhow::anyhow!("{address}: no answer within {deadline:?}"))?;
     match answer {

@@ -4,11 +4,13 @@
 //!
 //! Only this crate reads the environment, installs signal handlers or builds channels.
 
+mod calls;
 pub mod channel;
 mod drive;
 mod faults;
 pub mod health;
 mod host;
+mod intake;
 mod link;
 mod observe;
 mod role;

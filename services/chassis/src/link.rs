@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -78,9 +79,15 @@ impl<M: Message + 'static> Link<M> {
                 match connector.connect(&address, CONNECT_DEADLINE).await {
                     Ok(channel) => {
                         info!(%address, "link made");
-                        backoff = LEAST_BACKOFF;
+                        outgoing.discard();
                         tell(LinkEvent::Made).await;
-                        match open(channel, outgoing.clone()).await {
+                        let made = Instant::now();
+                        let ended = open(channel, outgoing.clone()).await;
+                        // A peer that refuses what it has accepted is not tried faster for that.
+                        if made.elapsed() >= MOST_BACKOFF {
+                            backoff = LEAST_BACKOFF;
+                        }
+                        match ended {
                             // A goodbye: its last answers may still be on their way to us.
                             Ok(()) => info!(%address, "link closed by the peer"),
                             Err(status) => {

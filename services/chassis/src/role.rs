@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, io};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::{error, info};
 
@@ -18,6 +18,9 @@ use crate::channel::Connector;
 use crate::settings::{self, Common, Environment, Settings, Variable};
 use crate::telemetry::Telemetry;
 use crate::{Events, Faults, Shutdown, Tls, health, telemetry};
+
+/// The highest limit on connections.
+const CONNECTION_LIMIT: usize = 1 << 20;
 
 /// What [`Role::start`] returns: it runs until shutdown, or until the role cannot go on.
 pub type Start = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
@@ -48,9 +51,12 @@ impl Role {
     pub fn check(&self, environment: &Environment) -> anyhow::Result<SocketAddr> {
         let common: Common = environment.read()?;
         telemetry::check(&common, environment)?;
-        if common.threads == 0 {
-            bail!("CHASSIS_THREADS=0: at least 1");
-        }
+        ensure!(common.threads > 0, "CHASSIS_THREADS=0: at least 1");
+        let connections = common.connections;
+        ensure!(
+            (1..=CONNECTION_LIMIT).contains(&connections),
+            "CHASSIS_CONNECTIONS={connections}: 1 to {CONNECTION_LIMIT}"
+        );
         listen_address(self, &common, environment)
     }
 }

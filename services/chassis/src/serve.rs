@@ -1,7 +1,6 @@
 //! Serves until told to stop: accepts connections within limits, answers gRPC and `/metrics` on
 //! one port, and drains with a hard deadline.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -12,15 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::Histogram;
-use prost::Message as _;
 use proto::ensemble::faults::v1::fault_service_server::FaultServiceServer;
 use proto::ensemble::observe::v1::observe_service_server::ObserveServiceServer;
 use protocols::{NodeId, Protocol};
@@ -29,16 +24,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tonic::Code;
 use tonic_health::ServingStatus;
-use tower::ServiceExt as _;
 use tracing::{debug, error, info, warn};
 
+use crate::calls::Calls;
 use crate::channel::Stream;
 use crate::faults::Switchboard;
 use crate::observe::{Look, Observer};
 use crate::role::listen_error;
-use crate::telemetry::{Telemetry, names};
+use crate::telemetry::Telemetry;
 use crate::{Chassis, Inbox, Services, Shutdown, Switch, Tls};
 
 /// A connection that has asked for nothing by then is closed; so is one whose TLS is unfinished.
@@ -350,12 +344,7 @@ impl Connection {
             move |request: Request<Incoming>| {
                 asked.store(true, Ordering::Relaxed);
                 let (router, call) = (router.clone(), calls.begin(request.uri().path()));
-                async move {
-                    let response = router.oneshot(request).await;
-                    Ok::<_, Infallible>(
-                        call.follow(response.unwrap_or_else(|error| match error {})),
-                    )
-                }
+                async move { Ok::<_, Infallible>(call.answer(router, request).await) }
             }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -392,111 +381,5 @@ impl Connection {
         if let Err(error) = ended {
             debug!(peer = %self.peer, error = %error, "connection ended");
         }
-    }
-}
-
-/// Counts and times calls.
-struct Calls {
-    known: BTreeSet<Arc<str>>,
-    /// Stands for every method that we do not have.
-    other: Arc<str>,
-    duration: Histogram<f64>,
-}
-
-struct Call {
-    calls: Arc<Calls>,
-    method: Arc<str>,
-    started: Instant,
-}
-
-impl Calls {
-    fn new(telemetry: &Telemetry) -> anyhow::Result<Self> {
-        let mut known = BTreeSet::new();
-        for descriptors in [proto::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET] {
-            let set = prost_types::FileDescriptorSet::decode(descriptors)
-                .context("reading our own descriptors")?;
-            for file in &set.file {
-                for service in &file.service {
-                    let name = match file.package() {
-                        "" => service.name().to_owned(),
-                        package => format!("{package}.{}", service.name()),
-                    };
-                    known.extend(
-                        service.method.iter().map(|m| format!("{name}/{}", m.name()).into()),
-                    );
-                }
-            }
-        }
-        let duration = telemetry
-            .meter()
-            .f64_histogram(names::RPC_DURATION)
-            .with_unit("s")
-            .with_description("Time from a call's arrival to its last byte.")
-            .with_boundaries(vec![
-                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-                1.0, 2.5, 5.0, 10.0,
-            ])
-            .build();
-        Ok(Self { known, other: "_OTHER".into(), duration })
-    }
-
-    /// A stranger's paths do not become labels: there is no end of them.
-    fn begin(self: &Arc<Self>, path: &str) -> Call {
-        let path = path.trim_start_matches('/');
-        let method = self.known.get(path).unwrap_or(&self.other).clone();
-        Call { calls: self.clone(), method, started: Instant::now() }
-    }
-}
-
-impl Call {
-    /// Notes the status when it is known: at once for an error, with the trailers otherwise.
-    fn follow(self, response: Response<axum::body::Body>) -> Response<axum::body::Body> {
-        if let Some(status) = response.headers().get("grpc-status") {
-            self.end(status.as_bytes());
-            return response;
-        }
-        let mut call = Some(self);
-        response.map(|body| {
-            axum::body::Body::new(body.map_frame(move |frame| {
-                let status = frame.trailers_ref().and_then(|trailers| trailers.get("grpc-status"));
-                if let Some((status, call)) = status.zip(call.take_if(|_| status.is_some())) {
-                    call.end(status.as_bytes());
-                }
-                frame
-            }))
-        })
-    }
-
-    fn end(self, status: &[u8]) {
-        let status = spelled(Code::from_bytes(status));
-        let attributes = [
-            KeyValue::new(names::RPC_SYSTEM, "grpc"),
-            KeyValue::new(names::RPC_METHOD, self.method),
-            KeyValue::new(names::RPC_STATUS, status),
-        ];
-        self.calls.duration.record(self.started.elapsed().as_secs_f64(), &attributes);
-    }
-}
-
-/// A code as the gRPC specification spells it.
-fn spelled(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

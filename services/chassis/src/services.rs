@@ -42,13 +42,22 @@ impl Services {
     }
 }
 
+const TIMEOUT: &str = "grpc-timeout";
 /// The longest deadline that a call's `grpc-timeout` can set, whatever it says.
 const DEADLINE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The time that a caller gives a call, by its `grpc-timeout`; nothing when it gives none, or one
 /// that is malformed.
 pub fn time_left(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    parse(metadata.get(TIMEOUT)?.to_str().ok()?)
+}
+
+/// The same, of a call whose metadata are still headers.
+pub(crate) fn time_left_of(headers: &http::HeaderMap) -> Option<Duration> {
+    parse(headers.get(TIMEOUT)?.to_str().ok()?)
+}
+
+fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let value: u64 = digits.parse().ok()?;
     let time = match unit {

@@ -32,12 +32,13 @@ impl Shutdown {
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let input = stop.clone();
         tokio::spawn(async move {
-            loop {
+            for signals in 1.. {
                 let name = tokio::select! {
                     _ = interrupt.recv() => "SIGINT",
                     _ = terminate.recv() => "SIGTERM",
                 };
-                if stop.send_replace(true) {
+                stop.send_replace(true);
+                if signals > 1 {
                     warn!(signal = name, "told to stop again: ending at once");
                     process::exit(130);
                 }

@@ -47,8 +47,6 @@ pub mod names {
     pub const MISSING: &str = "ensemble.missing";
     /// Histogram: seconds from a call's arrival to its last byte.
     pub const RPC_DURATION: &str = "rpc.server.call.duration";
-    /// Gauge: connections that are open.
-    pub const CONNECTIONS: &str = "ensemble.connections";
     /// Counter: messages for a peer that were lost because its link was full.
     pub const LINK_LOST: &str = "ensemble.link.lost";
 }

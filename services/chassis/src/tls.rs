@@ -22,6 +22,8 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Tls {
     folder: PathBuf,
     pair: Arc<RwLock<Pair>>,
+    /// When the files that were read first had changed last.
+    read: [Option<SystemTime>; 3],
 }
 
 #[derive(Clone)]
@@ -43,8 +45,9 @@ impl Tls {
     ///
     /// Names the file that is missing, empty or malformed.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let read = modified(folder);
         let pair = read_pair(folder)?;
-        Ok(Self { folder: folder.into(), pair: Arc::new(RwLock::new(pair)) })
+        Ok(Self { folder: folder.into(), pair: Arc::new(RwLock::new(pair)), read })
     }
 
     /// For connections that are accepted from this moment on.
@@ -60,7 +63,7 @@ impl Tls {
     /// Reads the files again whenever one of them changes; what cannot be read leaves the old
     /// ones in force. Connections that are open keep theirs.
     pub(crate) async fn keep_fresh(self) {
-        let mut seen = modified(&self.folder);
+        let mut seen = self.read;
         let mut interval = tokio::time::interval(RELOAD_INTERVAL);
         loop {
             interval.tick().await;

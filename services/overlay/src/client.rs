@@ -215,9 +215,10 @@ impl Client {
     pub async fn metrics(&self, deadline: Duration) -> anyhow::Result<Metrics> {
         let mut request = Request::new(pb::GetMetricsRequest {});
         request.set_timeout(deadline);
-        let asking = self.service.clone();
-        let asking = async { asking.clone().get_metrics(request).await };
-        let answer = tokio::time::timeout(deadline, asking).await.context("no answer in time")?;
+        let mut service = self.service.clone();
+        let answer = tokio::time::timeout(deadline, service.get_metrics(request))
+            .await
+            .context("no answer in time")?;
         Ok(answer.map_err(Refusal::from)?.into_inner().into())
     }
 }

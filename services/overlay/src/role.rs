@@ -104,7 +104,13 @@ fn address(environment: &Environment) -> anyhow::Result<SocketAddr> {
 /// What the protocol is told, checked.
 fn told(settings: &Settings, me: NodeId) -> anyhow::Result<overlay::Config> {
     ensure!(settings.active_limit > 0, "OVERLAY_ACTIVE_LIMIT=0: at least 1");
-    ensure!(settings.heartbeat_ms > 0, "OVERLAY_HEARTBEAT_MS=0: at least 1");
+    for (name, value, most) in [
+        ("OVERLAY_HEARTBEAT_MS", settings.heartbeat_ms, 60_000),
+        ("OVERLAY_PATIENCE_MS", settings.patience_ms, 600_000),
+        ("OVERLAY_BUDGET_MS", settings.budget_ms, 60_000),
+    ] {
+        ensure!((1..=most).contains(&value), "{name}={value}: 1 to {most}");
+    }
     let (heartbeat, patience) = (settings.heartbeat_ms, settings.patience_ms);
     ensure!(
         patience >= 2 * heartbeat,

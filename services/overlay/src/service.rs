@@ -5,8 +5,10 @@ mod metrics;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
 use chassis::telemetry::{Parent, Span, Telemetry, names};
@@ -32,16 +34,16 @@ use crate::work;
 
 /// The longest payload, in bytes.
 const PAYLOAD_LIMIT: usize = 8 << 20;
-/// The longest message: twice a payload, so that one that is too long is refused by name.
-const MESSAGE_LIMIT: usize = 2 * PAYLOAD_LIMIT;
+/// The longest message: a payload and what goes with it.
+const MESSAGE_LIMIT: usize = PAYLOAD_LIMIT + (64 << 10);
+/// Spans of questions in hand; beyond, as when faults lose the answers, none is begun.
+const SPAN_LIMIT: usize = 4096;
 /// How often a process that is to stop looks whether it has finished.
 const FINISHED_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a refusal is kept back.
 const HOLD: Duration = Duration::from_millis(20);
 /// Refusals that are kept back at once; more are told immediately.
 const HELD_LIMIT: usize = 1024;
-/// The most time that an answer may take.
-const BUDGET_LIMIT: Duration = Duration::from_secs(60);
 
 type Outcome = Result<Report, Status>;
 
@@ -70,6 +72,8 @@ pub(crate) struct Calls {
     spans: Mutex<BTreeMap<(NodeId, Ticket), Span>>,
     /// Room for refusals that are kept back for a moment.
     held: Semaphore,
+    /// Room for work.
+    workers: Semaphore,
 }
 
 impl Default for Calls {
@@ -79,6 +83,7 @@ impl Default for Calls {
             waiting: Mutex::default(),
             spans: Mutex::default(),
             held: Semaphore::new(HELD_LIMIT),
+            workers: Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)),
         }
     }
 }
@@ -126,7 +131,7 @@ impl Service {
         if task.budget.is_zero() {
             return Err(Status::deadline_exceeded("the deadline had passed on arrival"));
         }
-        task.budget = task.budget.min(BUDGET_LIMIT);
+        task.budget = task.budget.min(wire::BUDGET_LIMIT);
         task.trace = Trace(span.bytes().or(task.trace.0));
         span.note(names::NODE, self.name(self.me).to_owned());
         let ticket = Ticket(self.calls.next.fetch_add(1, Ordering::Relaxed));
@@ -221,6 +226,9 @@ impl Service {
             match wire::decode(message, &self.topology) {
                 Ok(mut message) => {
                     self.begin_span(from, &mut message);
+                    if let Message::Cancel(ticket) = &message {
+                        self.end_span(from, *ticket, |span| span.fail("cancelled".into()));
+                    }
                     if !self.inbox.put(Input::Message(from, message)).await {
                         return;
                     }
@@ -241,7 +249,16 @@ impl Service {
         if let Some(bytes) = span.bytes() {
             span.note(names::NODE, self.name(self.me).to_owned());
             task.trace = Trace(Some(bytes));
-            locked(&self.calls.spans).insert((from, *ticket), span);
+            let mut spans = locked(&self.calls.spans);
+            if spans.len() < SPAN_LIMIT {
+                spans.insert((from, *ticket), span);
+            }
+        }
+    }
+
+    fn end_span(&self, of: NodeId, ticket: Ticket, note: impl FnOnce(&mut Span)) {
+        if let Some(mut span) = locked(&self.calls.spans).remove(&(of, ticket)) {
+            note(&mut span);
         }
     }
 
@@ -254,8 +271,10 @@ impl Service {
 
     /// Works where it does not keep the protocol from answering others.
     fn work(&self, ticket: Ticket, operation: Operation, part: Part) {
-        let inbox = self.inbox.clone();
+        let (inbox, calls) = (self.inbox.clone(), self.calls.clone());
         tokio::spawn(async move {
+            // As many at once as there are processors; the others wait, and their requests expire.
+            let _turn = calls.workers.acquire().await;
             let working = tokio::task::spawn_blocking(move || work::work(operation, &part));
             match working.await {
                 Ok(product) => {
@@ -294,13 +313,11 @@ impl World<Overlay> for Service {
     }
 
     fn send(&mut self, to: NodeId, message: Message) {
-        if let Message::Answer(ticket, outcome) = &message
-            && let Some(mut span) = locked(&self.calls.spans).remove(&(to, *ticket))
-        {
-            match outcome {
-                Ok(report) => self.note_missing(&mut span, &report.missing),
+        if let Message::Answer(ticket, outcome) = &message {
+            self.end_span(to, *ticket, |span| match outcome {
+                Ok(report) => self.note_missing(span, &report.missing),
                 Err(reason) => span.fail(format!("{reason:?}")),
-            }
+            });
         }
         let link = self.links.get(&to).expect("the protocol speaks to neighbours alone");
         if !link.say(wire::encode(message, &self.topology)) {

@@ -123,7 +123,7 @@ pub enum Event {
     Found(NodeId),
     /// A neighbour is about to stop, and is asked nothing more.
     Left(NodeId),
-    /// The queue became full.
+    /// The queue became full; told again only after it has been half empty.
     Full,
 }
 
@@ -249,6 +249,8 @@ pub struct Overlay {
     questions: BTreeMap<Ticket, Ticket>,
     next: u64,
     leaving: bool,
+    /// The queue has been full, and more than half of it still waits.
+    crowded: bool,
     totals: Totals,
     now: Duration,
 }
@@ -327,6 +329,7 @@ impl Overlay {
             questions: BTreeMap::new(),
             next: random.random(),
             leaving: false,
+            crowded: false,
             totals: Totals::default(),
             now: Duration::ZERO,
         }
@@ -460,7 +463,8 @@ impl Overlay {
             out.arm(Timer::Expire(ticket), expires - arrived);
             self.callers.insert(caller, ticket);
             self.waiting.push_back(waiting);
-            if self.waiting.len() == self.queue_limit() {
+            if self.waiting.len() == self.queue_limit() && !self.crowded {
+                self.crowded = true;
                 out.notify(Notice::Event(Event::Full));
             }
         } else {
@@ -599,6 +603,7 @@ impl Overlay {
                 self.lapse(waiting, out);
             }
         }
+        self.crowded &= self.waiting.len() > self.queue_limit() / 2;
     }
 
     /// Puts the answers together, in the order of the neighbours.

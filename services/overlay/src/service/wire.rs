@@ -14,6 +14,9 @@ use protocols::{NodeId, Ticket};
 #[derive(Debug)]
 pub(crate) struct Wrong(pub(crate) String, pub(crate) String);
 
+/// The most time that an answer may take.
+pub(crate) const BUDGET_LIMIT: Duration = Duration::from_secs(60);
+
 type Parsed<T> = Result<T, Wrong>;
 
 fn wrong(field: &str, reason: impl Into<String>) -> Wrong {
@@ -124,6 +127,14 @@ fn decode_task(question: &pb::Question) -> Parsed<Task> {
     if question.offset.checked_add(length).is_none_or(|end| end > question.total) {
         return Err(wrong("part", "does not lie within the payload"));
     }
+    let operation = operation(question.operation)?;
+    let chunk = blake3::CHUNK_LEN as u64;
+    let end = question.offset + length;
+    let is_subtree = question.offset.is_multiple_of(chunk)
+        && (end.is_multiple_of(chunk) || end == question.total);
+    if operation == Operation::Digest && !is_subtree {
+        return Err(wrong("part", "does not lie along the tree of the hash"));
+    }
     let teams = question.teams.iter().map(|&number| team(number));
     let teams = teams.collect::<Parsed<Vec<_>>>()?.into_iter().flatten().collect::<Teams>();
     let trace = match question.trace[..] {
@@ -131,7 +142,7 @@ fn decode_task(question: &pb::Question) -> Parsed<Task> {
         ref bytes => Trace(Some(bytes.try_into().map_err(|_| wrong("trace", "not 25 bytes"))?)),
     };
     Ok(Task {
-        operation: operation(question.operation)?,
+        operation,
         teams,
         detour: question.detour,
         part: Part {
@@ -139,7 +150,7 @@ fn decode_task(question: &pb::Question) -> Parsed<Task> {
             total: question.total,
             bytes: question.part[..].into(),
         },
-        budget: Duration::from_micros(question.budget_us),
+        budget: Duration::from_micros(question.budget_us).min(BUDGET_LIMIT),
         trace,
     })
 }
@@ -190,6 +201,11 @@ fn decode_report(report: pb::Report, topology: &Topology) -> Parsed<Report> {
         let team = crate::config::team(&detour.team).ok_or_else(|| wrong("team", "unknown"))?;
         Ok(Detour { team, through: process(&detour.through)? })
     };
+    // Nobody is twice in a report.
+    let most = topology.places.len();
+    if report.visits.len() > most || report.missing.len() > 2 * most {
+        return Err(wrong("visits", format!("more than the {most} processes")));
+    }
     let count = report.word_count.unwrap_or_default();
     Ok(Report {
         text: report.text,
@@ -285,7 +301,7 @@ mod tests {
             operation: Operation::Digest,
             teams: Teams::BOTH,
             detour: true,
-            part: Part { offset: 3, total: 9, bytes: b"abc"[..].into() },
+            part: Part { offset: 1024, total: 1027, bytes: b"abc"[..].into() },
             budget: Duration::from_millis(7),
             trace: Trace(Some([9; 25])),
         };
@@ -318,10 +334,16 @@ mod tests {
     #[test]
     fn hostile_messages_are_refused_by_field() {
         let topology = Topology::two_hosts();
-        let question = pb::Question { offset: u64::MAX, part: b"x"[..].into(), ..<_>::default() };
-        let message = pb::link_request::Message::Question(question);
-        let message = pb::LinkRequest { message: Some(message) };
-        assert_eq!(decode(message, &topology).unwrap_err().0, "part");
+        let digest = pb::Operation::Digest.into();
+        for question in [
+            pb::Question { offset: u64::MAX, ..<_>::default() },
+            pb::Question { offset: 1, total: 10, operation: digest, ..<_>::default() },
+        ] {
+            let question = pb::Question { part: b"x"[..].into(), ..question };
+            let message = pb::link_request::Message::Question(question);
+            let message = pb::LinkRequest { message: Some(message) };
+            assert_eq!(decode(message, &topology).unwrap_err().0, "part");
+        }
         assert_eq!(decode(pb::LinkRequest::default(), &topology).unwrap_err().0, "message");
         assert_eq!(hops(&vec!["A".into(); 10_000], &topology).unwrap_err().0, "hops");
         assert_eq!(hops(&["A".into(), "Q".into()], &topology).unwrap_err().0, "hops[1]");
