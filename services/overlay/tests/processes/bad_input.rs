@@ -5,11 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use proto::documents::Request;
 use proto::documents::overlay_node_client::OverlayNodeClient;
+use proto::documents::{Request, Response};
 use proto::ensemble::overlay::v1 as pb;
 use proto::ensemble::overlay::v1::overlay_service_client::OverlayServiceClient;
 use tonic::Code;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
 
 use crate::cluster::{Cluster, PATIENCE, Process, process};
@@ -166,4 +168,19 @@ async fn a_deadline_in_the_call_itself_is_kept() {
     request.set_timeout(Duration::from_millis(700));
     let answer = client.forward(request).await.unwrap().into_inner();
     assert_eq!(answer.result, "A|B|C-processed;B-processed;E|D-processed;E-processed");
+}
+
+#[tokio::test]
+async fn a_request_that_never_comes_whole_is_given_up() {
+    let mut cluster = Cluster::start(&[("CHASSIS_GRACE_MS", "60000")]).await;
+    let mut client = tonic::client::Grpc::new(cluster.channel('A').await);
+    client.ready().await.unwrap();
+    let nothing = tonic::Request::new(tokio_stream::pending::<Request>());
+    let path = PathAndQuery::from_static("/OverlayNode/Forward");
+    let codec = ProstCodec::<Request, Response>::default();
+    let calling = client.client_streaming(nothing, path, codec);
+    let answer = tokio::time::timeout(PATIENCE, calling).await.expect("it is given up");
+    assert_eq!(answer.unwrap_err().code(), Code::DeadlineExceeded);
+    cluster.process('A').signal(rustix::process::Signal::TERM);
+    assert!(cluster.process('A').ended(PATIENCE).await.success());
 }
