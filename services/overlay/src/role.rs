@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use chassis::{Chassis, Environment, Inbox, LinkEvent, Role, Services, Settings as _, drive};
-use protocols::overlay::{self, Overlay, Topology};
+use protocols::overlay::{self, Overlay, Request, Topology};
 use protocols::{Input, NodeId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -180,12 +180,11 @@ fn links(
         let tell = move |event| {
             let inbox = inbox.clone();
             async move {
-                match event {
-                    LinkEvent::Made => (),
-                    LinkEvent::Broken => {
-                        inbox.put(Input::Unreachable(neighbour)).await;
-                    }
-                }
+                let input = match event {
+                    LinkEvent::Made => Input::Request(Request::Linked(neighbour)),
+                    LinkEvent::Broken => Input::Unreachable(neighbour),
+                };
+                inbox.put(input).await;
             }
         };
         let link = client::link(chassis.connector.clone(), place.name.clone(), address, tell);

@@ -5,7 +5,7 @@
 //!
 //! - A request is answered, refused or declared expired once, and within its budget.
 //! - A process has at most `active_limit` requests in hand. A leader lets at most `queue_limit`
-//!   more wait, first come first served; everyone else refuses at once.
+//!   more wait, and 256 MiB of payload, first come first served; everyone else refuses at once.
 //! - No request goes to a process that it has passed.
 //! - A neighbour that is dead, slow or busy costs its own share alone, and is named as missing.
 //!   It is asked again as soon as it shows that it lives and hears us.
@@ -42,6 +42,8 @@ use crate::{Input, NodeId, Outbox, Protocol, Ticket};
 /// A refusal costs half of what an answer does: whoever comes back sooner takes from others.
 const LEAST_RETRY: Duration = Duration::from_millis(50);
 const MOST_RETRY: Duration = Duration::from_secs(1);
+/// The most bytes of payload that wait in the queue.
+const QUEUE_BYTES_LIMIT: usize = 256 << 20;
 
 /// What a process of the overlay is told about itself.
 #[derive(Clone, Debug)]
@@ -93,6 +95,8 @@ pub enum Request {
     Forward(Ticket, Task, Vec<NodeId>),
     /// The caller of this ticket went away.
     Cancel(Ticket),
+    /// The link to this neighbour has just been made: it is given a sign of life at once.
+    Linked(NodeId),
     /// This process is about to stop: its neighbours are told, so that they ask it nothing more.
     Leave,
     /// The work that [`Notice::Work`] asked for is done.
@@ -278,6 +282,7 @@ impl Protocol for Overlay {
                 self.admit(Caller::Local(ticket), task, hops, out);
             }
             Input::Request(Request::Cancel(ticket)) => self.cancel(Caller::Local(ticket), out),
+            Input::Request(Request::Linked(peer)) => self.tell(peer, out),
             Input::Request(Request::Leave) => {
                 self.leaving = true;
                 self.tell_all(out);
@@ -366,14 +371,17 @@ impl Overlay {
 
     /// Gives every neighbour a sign of life.
     fn tell_all(&self, out: &mut Outbox<Self>) {
-        let oldest = self.oldest_that_counts();
-        for (&id, neighbour) in &self.neighbours {
-            let message = match self.leaving {
-                true => Message::Leaving,
-                false => Message::Pulse { hears_you: neighbour.heard >= oldest },
-            };
-            out.send(id, message);
-        }
+        self.neighbours.keys().for_each(|&peer| self.tell(peer, out));
+    }
+
+    /// Gives a neighbour a sign of life.
+    fn tell(&self, peer: NodeId, out: &mut Outbox<Self>) {
+        let Some(neighbour) = self.neighbours.get(&peer) else { return };
+        let message = match self.leaving {
+            true => Message::Leaving,
+            false => Message::Pulse { hears_you: neighbour.heard >= self.oldest_that_counts() },
+        };
+        out.send(peer, message);
     }
 
     /// Whoever was heard last before this has exhausted our patience.
@@ -459,7 +467,7 @@ impl Overlay {
             out.arm(Timer::Expire(ticket), expires - arrived);
             self.callers.insert(caller, ticket);
             self.begin(waiting, out);
-        } else if self.waiting.len() < self.queue_limit() {
+        } else if self.waiting.len() < self.queue_limit() && self.has_room(&waiting) {
             out.arm(Timer::Expire(ticket), expires - arrived);
             self.callers.insert(caller, ticket);
             self.waiting.push_back(waiting);
@@ -471,6 +479,13 @@ impl Overlay {
             self.totals.refused += 1;
             self.reply(caller, Err(Reason::Busy), out);
         }
+    }
+
+    /// Whether the payload of one more request may wait.
+    fn has_room(&self, waiting: &Waiting) -> bool {
+        let bytes = |waiting: &Waiting| waiting.task.part.bytes.len();
+        let held: usize = self.waiting.iter().map(bytes).sum();
+        held == 0 || held + bytes(waiting) <= QUEUE_BYTES_LIMIT
     }
 
     fn begin(&mut self, waiting: Waiting, out: &mut Outbox<Self>) {

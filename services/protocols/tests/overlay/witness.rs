@@ -130,6 +130,7 @@ impl Witness {
                 self.note_request((None, *ticket), task, hops);
             }
             Input::Request(Request::Cancel(ticket)) => self.note_cancel((None, *ticket)),
+            Input::Request(Request::Linked(_)) => (),
             Input::Request(Request::Leave) => self.leaving = true,
             Input::Request(Request::Worked(..)) => (),
         }
