@@ -9,13 +9,19 @@ use crate::site::{Site, eventually, send};
 
 const WHOLE: &str = "A|B|C-processed;B-processed;E|F-processed;D-processed;E-processed\n";
 
-#[test]
-fn a_request_is_answered_and_every_operation_does_real_work() {
+/// A topology whose processes have found each other.
+fn whole() -> Site {
     let mut site = Site::new();
     site.up(&[]);
-    eventually("all have found each other", || {
+    eventually("an answer is whole", || {
         site.run(&["overlay", "forward", "x"]).status.success().then_some(())
     });
+    site
+}
+
+#[test]
+fn a_request_is_answered_and_every_operation_does_real_work() {
+    let site = whole();
     assert_eq!(site.succeed(&["overlay", "forward", "hello"]), WHOLE);
     site.write("text", "two words\nand three more\n");
     let count = ["overlay", "forward", "--operation", "word-count", "--file", "text"];
@@ -50,8 +56,7 @@ fn commands_follow_what_runs_here_whatever_the_environment_says() {
 
 #[test]
 fn a_process_that_hangs_is_missing_by_name() {
-    let mut site = Site::new();
-    site.up(&[]);
+    let site = whole();
     let worker = site.pids()[5];
     send(worker, Signal::STOP);
     let output = site.run(&["overlay", "forward", "--deadline", "0.5", "hello"]);
