@@ -1,5 +1,6 @@
 //! A link to one peer: a stream that carries messages one way and is made again, with backoff,
-//! whenever it breaks. What is said while it is down, or faster than it carries, is lost.
+//! whenever it breaks. What waits when it breaks, or is said faster than it carries, is lost; what
+//! is said while it is down waits for the next attempt.
 
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -79,7 +80,6 @@ impl<M: Message + 'static> Link<M> {
                 match connector.connect(&address, CONNECT_DEADLINE).await {
                     Ok(channel) => {
                         info!(%address, "link made");
-                        outgoing.discard();
                         tell(LinkEvent::Made).await;
                         let made = Instant::now();
                         let ended = open(channel, outgoing.clone()).await;
@@ -92,16 +92,17 @@ impl<M: Message + 'static> Link<M> {
                             Ok(()) => info!(%address, "link closed by the peer"),
                             Err(status) => {
                                 warn!(%address, reason = status.message(), "link broken");
+                                outgoing.discard();
                                 tell(LinkEvent::Broken).await;
                             }
                         }
                     }
                     Err(reason) => {
                         debug!(%address, %reason, "no link");
+                        outgoing.discard();
                         tell(LinkEvent::Broken).await;
                     }
                 }
-                outgoing.discard();
                 // A peer that shows itself again is tried at once.
                 let _ = tokio::time::timeout(backoff, nudge.notified()).await;
                 backoff = (backoff * 2).min(MOST_BACKOFF);
