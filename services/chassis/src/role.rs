@@ -160,7 +160,7 @@ fn listen_address(
 fn process(role: &'static Role, environment: Environment) -> anyhow::Result<ExitCode> {
     let common: Common = environment.read()?;
     raise_file_limit();
-    role.check(&environment)?;
+    let address = role.check(&environment)?;
     let mut runtime = match common.threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
@@ -171,7 +171,7 @@ fn process(role: &'static Role, environment: Environment) -> anyhow::Result<Exit
     let runtime = runtime.enable_all().build().context("starting the runtime")?;
     let code = runtime.block_on(async {
         let telemetry = Arc::new(Telemetry::start(role.name, &common, &environment)?);
-        let result = live(role, common, environment, telemetry.clone()).await;
+        let result = live(role, address, common, environment, telemetry.clone()).await;
         match &result {
             Ok(()) => info!("stopped"),
             Err(reason) => error!(reason = format!("{reason:#}"), "cannot go on"),
@@ -186,11 +186,11 @@ fn process(role: &'static Role, environment: Environment) -> anyhow::Result<Exit
 
 async fn live(
     role: &'static Role,
+    address: SocketAddr,
     common: Common,
     environment: Environment,
     telemetry: Arc<Telemetry>,
 ) -> anyhow::Result<()> {
-    let address = listen_address(role, &common, &environment)?;
     let tls = match &common.tls_dir {
         Some(folder) => Some(Tls::read(Path::new(folder))?),
         None => None,

@@ -15,5 +15,8 @@ pub use self::graph::graph;
 pub use self::lint::lint;
 pub use self::role::{LEADER, ROLES, TEAM_LEADER, WORKER};
 
+/// The longest payload, in bytes.
+pub const PAYLOAD_LIMIT: usize = 8 << 20;
+
 /// The document's configuration of two hosts.
 pub const TWO_HOSTS: &str = include_str!("../two_hosts_config.json");

@@ -30,10 +30,8 @@ use tracing::{debug, warn};
 
 pub(crate) use self::metrics::Metrics;
 use crate::client::FROM;
-use crate::work;
+use crate::{PAYLOAD_LIMIT, work};
 
-/// The longest payload, in bytes.
-const PAYLOAD_LIMIT: usize = 8 << 20;
 /// The longest message: a payload and what goes with it.
 const MESSAGE_LIMIT: usize = PAYLOAD_LIMIT + (64 << 10);
 /// Spans of questions in hand; beyond, as when faults lose the answers, none is begun.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use chassis::Tls;
 use chassis::channel::Connector;
 use overlay::client::{Answer, Client, Operation, Refusal, Team};
+use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
 /// Longer than anything here takes, even on a busy machine.
@@ -201,6 +202,15 @@ impl Cluster {
             self.processes.iter().map(|(id, process)| format!("{id}: {}", process.log())).collect();
         panic!("not within {PATIENCE:?}; last: {last}\n{}", logs.join("\n"));
     }
+}
+
+/// Several requests for the document's operation at once.
+pub(crate) fn process_many(
+    client: &Client,
+    count: usize,
+) -> Vec<JoinHandle<Result<Answer, Refusal>>> {
+    let ask = |client: Client| async move { process(&client, b"hello", PATIENCE).await };
+    (0..count).map(|_| tokio::spawn(ask(client.clone()))).collect()
 }
 
 /// One request for the document's operation.

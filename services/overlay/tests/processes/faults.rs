@@ -11,7 +11,7 @@ use proto::ensemble::observe::v1::WatchRequest;
 use proto::ensemble::observe::v1::observe_service_client::ObserveServiceClient;
 use proto::ensemble::observe::v1::watch_response::Seen;
 
-use crate::cluster::{Cluster, PATIENCE, process};
+use crate::cluster::{Cluster, PATIENCE, process, process_many};
 
 const QUICK: [(&str, &str); 3] =
     [("CHASSIS_FAULTS", "on"), ("OVERLAY_HEARTBEAT_MS", "50"), ("OVERLAY_PATIENCE_MS", "300")];
@@ -74,12 +74,7 @@ async fn a_full_queue_refuses_with_a_delay_and_recovers() {
     let mut faults = FaultServiceClient::new(cluster.channel('F').await);
     faults.suspend(SuspendRequest { period_ms: 2000 }).await.unwrap();
     let client = cluster.client('A').await;
-    let asking: Vec<_> = (0..40)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { process(&client, b"x", PATIENCE).await })
-        })
-        .collect();
+    let asking = process_many(&client, 40);
     let full = async {
         loop {
             let metrics = client.metrics(PATIENCE).await.unwrap();
@@ -112,12 +107,7 @@ async fn a_client_that_goes_away_frees_its_place() {
     let mut faults = FaultServiceClient::new(cluster.channel('F').await);
     faults.suspend(SuspendRequest { period_ms: 60_000 }).await.unwrap();
     let client = cluster.client('A').await;
-    let asking: Vec<_> = (0..3)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { process(&client, b"x", PATIENCE).await })
-        })
-        .collect();
+    let asking = process_many(&client, 3);
     let active = |wanted: u32| {
         let client = client.clone();
         async move {

@@ -7,7 +7,7 @@ use overlay::work;
 use proto::documents::overlay_node_client::OverlayNodeClient;
 use proto::documents::{MetricsRequest, Request};
 
-use crate::cluster::{Cluster, PATIENCE, process};
+use crate::cluster::{Cluster, PATIENCE, process, process_many};
 
 const WHOLE: &str = "A|B|C-processed;B-processed;E|F-processed;D-processed;E-processed";
 
@@ -37,14 +37,9 @@ async fn ten_concurrent_requests_are_all_answered_once() {
     let cluster = Cluster::start(&[]).await;
     let client = cluster.client('A').await;
     let before = client.metrics(PATIENCE).await.unwrap().answered;
-    let asking: Vec<_> = (0..10)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { process(&client, b"hello", PATIENCE).await.unwrap() })
-        })
-        .collect();
+    let asking = process_many(&client, 10);
     for answer in asking {
-        assert_eq!(answer.await.unwrap().result, WHOLE);
+        assert_eq!(answer.await.unwrap().unwrap().result, WHOLE);
     }
     let after = client.metrics(PATIENCE).await.unwrap();
     assert_eq!(after.answered - before, 10);

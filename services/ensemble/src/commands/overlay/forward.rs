@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::ValueEnum;
+use overlay::PAYLOAD_LIMIT;
 use overlay::client::{Answer, Operation, Refusal, Team};
 
 use super::Processes;
 
-/// The longest payload that the overlay takes, in bytes.
-const PAYLOAD_LIMIT: u64 = 8 << 20;
+/// One byte more than the overlay takes: who reads so much knows that there is more.
+const READ_LIMIT: u64 = PAYLOAD_LIMIT as u64 + 1;
 
 /// Send one request through the overlay; exit with 3 when a share of the answer is missing
 #[derive(Debug, clap::Args)]
@@ -110,12 +111,11 @@ fn payload(arguments: &Arguments) -> Result<Vec<u8>> {
         (Some(path), _) => {
             let name = path.display().to_string();
             let file = fs::File::open(path).with_context(|| name.clone())?;
-            // One byte more than allowed tells that there is more.
-            file.take(PAYLOAD_LIMIT + 1).read_to_end(&mut payload).with_context(|| name.clone())?;
+            file.take(READ_LIMIT).read_to_end(&mut payload).with_context(|| name.clone())?;
             name
         }
         (None, Some("-")) => {
-            io::stdin().take(PAYLOAD_LIMIT + 1).read_to_end(&mut payload)?;
+            io::stdin().take(READ_LIMIT).read_to_end(&mut payload)?;
             "standard input".into()
         }
         (None, text) => {
@@ -123,7 +123,7 @@ fn payload(arguments: &Arguments) -> Result<Vec<u8>> {
             "the text".into()
         }
     };
-    ensure!(payload.len() as u64 <= PAYLOAD_LIMIT, "{name}: more than 8 MiB; send it in parts");
+    ensure!(payload.len() <= PAYLOAD_LIMIT, "{name}: more than 8 MiB; send it in parts");
     Ok(payload)
 }
 

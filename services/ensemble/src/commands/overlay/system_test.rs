@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use overlay::PAYLOAD_LIMIT;
 use overlay::client::{Answer, Client, Operation, Team};
 use overlay::work;
 use tokio::task::JoinSet;
@@ -125,7 +126,7 @@ async fn concurrent(client: &Client, count: usize, at_once: usize) -> Result<Str
 /// A payload of the greatest length, compared with what this machine makes of it.
 async fn big(client: &Client, operation: Operation) -> Result<String> {
     let line = b"the quick brown fox jumps over the lazy dog\n";
-    let payload: Vec<u8> = line.iter().copied().cycle().take(8 << 20).collect();
+    let payload: Vec<u8> = line.iter().copied().cycle().take(PAYLOAD_LIMIT).collect();
     let expected = match operation {
         Operation::Digest => work::digest_text(&payload),
         Operation::WordCount | Operation::Process | Operation::Unspecified => {
