@@ -1,7 +1,9 @@
 //! The table of figures: what, ours, the peer's, their ratio, the goal, and whether it is reached.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::spread::Spread;
@@ -20,27 +22,37 @@ pub(crate) enum Goal {
 pub(crate) struct Figure {
     what: String,
     unit: &'static str,
-    ours: f64,
+    /// None when ours is not measured.
+    ours: Option<f64>,
     peer: Option<f64>,
     ratio: Option<Spread>,
+    /// What must be reached.
     goal: Option<Goal>,
+    /// What is aimed at.
+    aim: Option<Goal>,
 }
 
 impl Figure {
-    pub(crate) fn of(what: impl Into<String>, unit: &'static str, ours: f64) -> Self {
-        Self { what: what.into(), unit, ours, peer: None, ratio: None, goal: None }
+    pub(crate) fn of(
+        what: impl Into<String>,
+        unit: &'static str,
+        ours: impl Into<Option<f64>>,
+    ) -> Self {
+        let (what, ours) = (what.into(), ours.into());
+        Self { what, unit, ours, peer: None, ratio: None, goal: None, aim: None }
     }
 
-    /// With that of a peer.
-    pub(crate) fn against(mut self, peer: f64) -> Self {
-        self.peer = Some(peer);
-        self.ratio = (peer > 0.0).then(|| Spread::of([self.ours / peer]));
+    /// With that of a peer, if it is measured.
+    pub(crate) fn against(mut self, peer: impl Into<Option<f64>>) -> Self {
+        self.peer = peer.into();
+        let pair = self.ours.zip(self.peer.filter(|&peer| peer > 0.0));
+        self.ratio = pair.map(|(ours, peer)| Spread::of([ours / peer]));
         self
     }
 
     /// With the ratios of single rounds instead of that of the two figures.
-    pub(crate) fn by_rounds(mut self, ratio: Spread) -> Self {
-        self.ratio = Some(ratio);
+    pub(crate) fn by_rounds(mut self, ratio: impl Into<Option<Spread>>) -> Self {
+        self.ratio = ratio.into();
         self
     }
 
@@ -49,15 +61,27 @@ impl Figure {
         self
     }
 
-    fn is_reached(&self) -> Option<bool> {
-        Some(match self.goal? {
+    pub(crate) fn aim(mut self, aim: Goal) -> Self {
+        self.aim = Some(aim);
+        self
+    }
+
+    fn reaches(&self, goal: Goal) -> Option<bool> {
+        Some(match goal {
             Goal::RatioAtLeast(least) => self.ratio?.median >= least,
-            Goal::AtMost(most) => self.ours <= most,
+            Goal::AtMost(most) => self.ours? <= most,
         })
     }
 
     fn verdict(&self) -> Option<&'static str> {
-        Some(if self.is_reached()? { "reached" } else { "missed" })
+        let reached = |goal: Option<Goal>| goal.and_then(|goal| self.reaches(goal));
+        match (reached(self.goal), reached(self.aim)) {
+            (_, Some(true)) => Some("aim reached"),
+            (None, Some(false)) => Some("aim missed"),
+            (Some(true), _) => Some("reached"),
+            (Some(false), _) => Some("missed"),
+            (None, None) => None,
+        }
     }
 
     fn cells(&self) -> [String; 6] {
@@ -68,32 +92,38 @@ impl Figure {
                 format!("{median:.2} ({least:.2}–{most:.2})")
             }
         });
-        let goal = self.goal.map(|goal| match goal {
+        let words = |goal: Goal| match goal {
             Goal::RatioAtLeast(least) => format!("ratio ≥ {least}"),
             Goal::AtMost(most) => format!("≤ {} {}", number(most), self.unit),
-        });
+        };
+        let mut goals: Vec<_> = self.goal.map(words).into_iter().collect();
+        if let Some(aim) = self.aim.map(words) {
+            goals.push(format!("aim {}", aim.trim_start_matches("ratio ")));
+        }
         [
             format!("{}, {}", self.what, self.unit),
-            number(self.ours),
+            self.ours.map(number).unwrap_or_default(),
             self.peer.map(number).unwrap_or_default(),
             ratio.unwrap_or_default(),
-            goal.unwrap_or_default(),
+            goals.join(", "),
             self.verdict().unwrap_or_default().into(),
         ]
     }
 
     fn json(&self) -> Value {
         let spread = |Spread { median, least, most }: Spread| json!([least, median, most]);
+        let goal = |goal: Goal| match goal {
+            Goal::RatioAtLeast(least) => json!({ "ratio_at_least": least }),
+            Goal::AtMost(most) => json!({ "ours_at_most": most }),
+        };
         json!({
             "what": self.what,
             "unit": self.unit,
             "ours": self.ours,
             "peer": self.peer,
             "ratio_least_median_most": self.ratio.map(spread),
-            "goal": self.goal.map(|goal| match goal {
-                Goal::RatioAtLeast(least) => json!({ "ratio_at_least": least }),
-                Goal::AtMost(most) => json!({ "ours_at_most": most }),
-            }),
+            "goal": self.goal.map(goal),
+            "aim": self.aim.map(goal),
             "verdict": self.verdict(),
         })
     }
@@ -133,13 +163,18 @@ impl Section {
     }
 }
 
-/// All sections as one JSON document.
-pub(crate) fn json(sections: &[Section]) -> Value {
+/// Prints all sections, as a table or as one JSON document.
+pub(crate) fn print(sections: &[Section], as_json: bool) -> anyhow::Result<()> {
+    let text = if as_json { format!("{:#}\n", json(sections)) } else { table(sections) };
+    io::stdout().write_all(text.as_bytes()).context("printing the figures")
+}
+
+fn json(sections: &[Section]) -> Value {
     json!({ "sections": sections.iter().map(Section::json).collect::<Vec<_>>() })
 }
 
 /// All sections as one aligned table.
-pub(crate) fn table(sections: &[Section]) -> String {
+fn table(sections: &[Section]) -> String {
     let head = ["", "ours", "peer", "ratio", "goal", "verdict"].map(str::to_owned);
     let cells: Vec<Vec<_>> =
         sections.iter().map(|s| s.figures.iter().map(Figure::cells).collect()).collect();
@@ -181,7 +216,7 @@ fn line(cells: &[String; 6], widths: &[usize; 6]) -> String {
 }
 
 /// A number with about three digits that mean something.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         100.0.. => {
             let digits = format!("{value:.0}");
@@ -216,6 +251,26 @@ mod tests {
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(0.9)).verdict(), Some("reached"));
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(1.0)).verdict(), Some("missed"));
         assert_eq!(figure.goal(Goal::AtMost(89.0)).verdict(), Some("missed"));
+    }
+
+    #[test]
+    fn an_aim_lies_beyond_the_goal() {
+        let figure = Figure::of("puts", "a second", 300.0).against(100.0);
+        let verdict = |figure: &Figure, goal, aim| {
+            let figure = figure.clone().goal(Goal::RatioAtLeast(goal));
+            figure.aim(Goal::RatioAtLeast(aim)).verdict()
+        };
+        assert_eq!(verdict(&figure, 2.0, 3.0), Some("aim reached"));
+        assert_eq!(verdict(&figure, 2.0, 4.0), Some("reached"));
+        assert_eq!(verdict(&figure, 3.5, 4.0), Some("missed"));
+        assert_eq!(figure.aim(Goal::RatioAtLeast(4.0)).verdict(), Some("aim missed"));
+    }
+
+    #[test]
+    fn what_is_not_measured_has_no_verdict() {
+        let figure = Figure::of("puts", "a second", None).against(100.0);
+        assert_eq!(figure.clone().goal(Goal::RatioAtLeast(1.0)).verdict(), None);
+        assert_eq!(figure.goal(Goal::AtMost(1.0)).verdict(), None);
     }
 
     #[test]

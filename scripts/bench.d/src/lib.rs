@@ -8,5 +8,13 @@ mod figures;
 mod load;
 pub mod overlay;
 mod process;
+mod program;
+pub mod raft;
 mod spread;
 mod usage;
+
+/// The part of etcd's interface that is spoken.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+mod etcd {
+    include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
+}

@@ -20,6 +20,8 @@ const CHANNELS: usize = 4;
 /// Time by which the last requests of a round are answered: more than a process's own deadline.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a loop waits after a failure.
+const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 /// The processes that take part in a whole answer.
 const WHOLE: usize = 6;
 
@@ -87,6 +89,36 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Of loops that end after such a time.
+    pub(crate) async fn of(mut loops: JoinSet<Self>, length: Duration) -> anyhow::Result<Self> {
+        let mut tally = Self { seconds: length.as_secs_f64(), ..Self::default() };
+        let draining = async {
+            while let Some(one) = loops.join_next().await {
+                tally.merge(&one.context("a loop of requests broke off")?);
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(length + DRAIN_DEADLINE, draining)
+            .await
+            .with_context(|| format!("requests unanswered {DRAIN_DEADLINE:?} after the round"))??;
+        let reason = tally.failure.as_deref().unwrap_or("no answer was whole");
+        ensure!(tally.answered > 0, "nothing was answered in {length:?}: {reason}");
+        Ok(tally)
+    }
+
+    /// Counts one whole answer.
+    pub(crate) fn answer(&mut self, taken: Duration) {
+        self.answered += 1;
+        self.latencies.push(u32::try_from(taken.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// Counts one failure, and waits: what fails at once must not be asked in a spin.
+    pub(crate) async fn fail(&mut self, reason: impl ToString) {
+        self.failed += 1;
+        self.failure.get_or_insert_with(|| reason.to_string());
+        tokio::time::sleep(FAILURE_PAUSE).await;
+    }
+
     /// Whole answers a second.
     pub(crate) fn rate(&self) -> f64 {
         self.answered as f64 / self.seconds
@@ -163,19 +195,7 @@ impl Askers {
         for asker in self.0.iter().cycle().take(load.in_flight) {
             loops.spawn(closed_loop(asker.clone(), until, load.refused, payload.to_owned()));
         }
-        let mut tally = Tally { seconds: load.length.as_secs_f64(), ..Tally::default() };
-        let draining = async {
-            while let Some(one) = loops.join_next().await {
-                tally.merge(&one.context("a loop of requests broke off")?);
-            }
-            anyhow::Ok(())
-        };
-        tokio::time::timeout(load.length + DRAIN_DEADLINE, draining)
-            .await
-            .with_context(|| format!("requests unanswered {DRAIN_DEADLINE:?} after the round"))??;
-        let reason = tally.failure.as_deref().unwrap_or("no answer was whole");
-        ensure!(tally.answered > 0, "nothing was answered in {:?}: {reason}", load.length);
-        Ok(tally)
+        Tally::of(loops, load.length).await
     }
 }
 
@@ -190,9 +210,7 @@ async fn closed_loop(mut asker: Asker, until: Instant, refused: Refused, payload
         }
         match outcome {
             Outcome::Whole(wait) => {
-                tally.answered += 1;
-                let micros = (answered - asked).as_micros();
-                tally.latencies.push(u32::try_from(micros).unwrap_or(u32::MAX));
+                tally.answer(answered - asked);
                 tally.waits.extend(wait);
             }
             Outcome::Partial => tally.partial += 1,
@@ -203,12 +221,7 @@ async fn closed_loop(mut asker: Asker, until: Instant, refused: Refused, payload
                     Refused::Hammers => (),
                 }
             }
-            Outcome::Failed(status) => {
-                tally.failed += 1;
-                tally.failure.get_or_insert_with(|| status.to_string());
-                // A process that fails at once must not be asked in a spin.
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            Outcome::Failed(status) => tally.fail(status).await,
         }
     }
 }

@@ -13,15 +13,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::cluster::Programs;
 use crate::figures::{self, Section};
-
-/// Longer than a whole run takes, even on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(30 * 60);
+use crate::program;
 
 /// What every process is asked to pass on: 64 bytes.
 const PAYLOAD: &str = "sixty-four bytes of text that pass six processes and come back: ";
@@ -111,42 +108,14 @@ impl Pace {
 
 /// The program: measures, or is one of the peers.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench-overlay: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match cli.command {
+    let mut cli = Cli::parse();
+    program::run("bench-overlay", async {
+        match cli.command.take() {
             Some(Command::Relay(arguments)) => relay::relay(arguments).await,
             Some(Command::Bare { address }) => relay::bare(address).await,
-            None => {
-                let sections = uninterrupted(measure(&cli)).await?;
-                match cli.json {
-                    true => println!("{:#}", figures::json(&sections)),
-                    false => print!("{}", figures::table(&sections)),
-                }
-                Ok(())
-            }
+            None => figures::print(&program::uninterrupted(measure(&cli)).await?, cli.json),
         }
     })
-}
-
-/// Gives up at a signal or the deadline: what was started is then ended on the way out.
-async fn uninterrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("told to stop"),
-        () = tokio::time::sleep(DEADLINE) => bail!("not done after {DEADLINE:?}"),
-    }
 }
 
 async fn measure(cli: &Cli) -> anyhow::Result<Vec<Section>> {

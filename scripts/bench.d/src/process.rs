@@ -48,12 +48,18 @@ impl Process {
         self.child.id()
     }
 
+    /// Fails when it has ended.
+    pub(crate) fn expect_alive(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} has ended with {status}; {} may say why", self.name, self.log.display());
+        }
+        Ok(())
+    }
+
     /// Fails when it has ended, or has run for longer than the deadline.
     pub(crate) fn expect_up_within(&mut self, deadline: Duration) -> anyhow::Result<()> {
+        self.expect_alive()?;
         let log = self.log.display();
-        if let Some(status) = self.child.try_wait()? {
-            bail!("{} has ended with {status}; {log} may say why", self.name);
-        }
         let late = self.started.elapsed() >= deadline;
         ensure!(!late, "{} is not up after {deadline:?}; {log} may say why", self.name);
         Ok(())
@@ -91,13 +97,23 @@ impl Process {
         }
         Ok(())
     }
+
+    /// Sends it SIGKILL, and does not wait.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+    }
+
+    /// Kills it, and waits until it is gone with all that it held.
+    pub(crate) fn end(&mut self) {
+        self.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 

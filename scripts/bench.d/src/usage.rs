@@ -35,15 +35,20 @@ fn mebibytes(text: &str, field: &str) -> Option<f64> {
 /// The processor time that the threads of a process have used: to the nanosecond where the kernel
 /// keeps schedules, and else in ticks.
 pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
-    if let Some(time) = scheduled(pid) {
-        return Ok(time);
+    match scheduled(pid) {
+        Some(time) => Ok(time),
+        None => ticking_time(pid),
     }
+}
+
+/// The processor time that a process has used in ticks, threads that have ended included.
+pub(crate) fn ticking_time(pid: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).context(path)?;
     ticks(&text).map(|ticks| TICK * ticks).context("no times in stat")
 }
 
-/// The sum over the threads that live: nothing that is measured here starts and ends threads.
+/// The sum over the threads that live: right for what does not start and end threads.
 fn scheduled(pid: u32) -> Option<Duration> {
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
@@ -51,6 +56,21 @@ fn scheduled(pid: u32) -> Option<Duration> {
         nanos += text.split_ascii_whitespace().next()?.parse::<u64>().ok()?;
     }
     Some(Duration::from_nanos(nanos))
+}
+
+/// The processor time that the whole machine has used, and what was taken from it.
+pub(crate) fn machine_time() -> anyhow::Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("/proc/stat")?;
+    busy_ticks(&text).map(|ticks| TICK * ticks).context("no times in /proc/stat")
+}
+
+fn busy_ticks(stat: &str) -> Option<u32> {
+    let fields = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u32> =
+        fields.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+    // The fourth and the fifth are idle, the ninth and the tenth are counted before.
+    let busy = fields.iter().take(8).enumerate().filter(|(index, _)| ![3, 4].contains(index));
+    Some(busy.map(|(_, ticks)| ticks).sum())
 }
 
 fn ticks(stat: &str) -> Option<u32> {
@@ -71,6 +91,12 @@ mod tests {
     fn a_program_may_be_called_anything() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 12 30 0 0 20 0 1 0 100 0 0";
         assert_eq!(ticks(stat), Some(42));
+    }
+
+    #[test]
+    fn a_machine_is_busy_with_all_but_waiting() {
+        let stat = "cpu  100 20 3 9000 800 4 5 6 7 8\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(busy_ticks(stat), Some(100 + 20 + 3 + 4 + 5 + 6));
     }
 
     #[test]

@@ -116,6 +116,7 @@ pub async fn drive<P: Protocol, W: World<P>>(
         delayed: BTreeMap::new(),
         records: Vec::new(),
         pending: Vec::new(),
+        ahead: 0,
         sequence: 0,
         trace: tracing::enabled!(target: "protocol", tracing::Level::TRACE),
     }
@@ -134,6 +135,8 @@ struct Driver<P: Protocol, W> {
     delayed: BTreeMap<(Instant, u64), (NodeId, P::Message)>,
     records: Vec<P::Record>,
     pending: Vec<Pending<P>>,
+    /// How many of `pending` come before the first of `records`, if there are any.
+    ahead: usize,
     sequence: u64,
     trace: bool,
 }
@@ -142,6 +145,7 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
     async fn run(mut self, Outlet(mut inbox): Outlet<P>) -> anyhow::Result<Infallible> {
         let mut batch = Vec::with_capacity(BATCH_LIMIT);
         self.step(Input::Start);
+        self.ring();
         self.perform().await?;
         loop {
             let next = self.next_alarm();
@@ -187,14 +191,17 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
         }
     }
 
-    /// Steps whatever is due.
+    /// Steps whatever is due. The time is read anew for each alarm, so that one which is set for at
+    /// once, by an input of this batch or by an alarm before, rings before anything is performed;
+    /// a protocol that sets one each time must still let its effects happen.
     fn ring(&mut self) {
         let now = Instant::now();
         while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
             let (from, message) = entry.remove();
             self.step(Input::Message(from, message));
         }
-        while let Some(timer) = self.alarms.take_due(now) {
+        for _ in 0..BATCH_LIMIT {
+            let Some(timer) = self.alarms.take_due(Instant::now()) else { break };
             self.step(Input::Timeout(timer));
         }
     }
@@ -215,20 +222,32 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
             match effect {
                 Effect::Arm(timer, after) => self.alarms.arm(timer, now + after),
                 Effect::Disarm(timer) => self.alarms.disarm(timer),
-                Effect::Persist(record) => self.records.push(record),
+                Effect::Persist(record) => {
+                    if self.records.is_empty() {
+                        self.ahead = self.pending.len();
+                    }
+                    self.records.push(record);
+                }
                 Effect::Notify(notice) => self.pending.push(Pending::Notify(notice)),
                 Effect::Send(to, message) => self.pending.push(Pending::Send(to, message)),
             }
         }
     }
 
-    /// Makes the records of all steps durable with one sync, then does the rest in its order:
-    /// persisting earlier is always safe.
+    /// Does what comes before the first record, makes the records of all steps durable with one
+    /// sync, then does the rest in its order: persisting earlier is always safe. What a step puts
+    /// before its records, peers thus work on during the sync.
     async fn perform(&mut self) -> anyhow::Result<()> {
         if !self.records.is_empty() {
+            self.perform_first(self.ahead);
             self.world.persist(std::mem::take(&mut self.records)).await?;
         }
-        for pending in self.pending.drain(..) {
+        self.perform_first(self.pending.len());
+        Ok(())
+    }
+
+    fn perform_first(&mut self, count: usize) {
+        for pending in self.pending.drain(..count) {
             match pending {
                 Pending::Notify(notice) => self.world.notify(notice),
                 Pending::Send(to, message) => {
@@ -238,11 +257,10 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
                 }
             }
         }
-        Ok(())
     }
 }
 
-/// An effect that waits until the records are durable.
+/// An effect that waits until its batch is stepped, and for the records that precede it.
 enum Pending<P: Protocol> {
     Notify(P::Notice),
     Send(NodeId, P::Message),
@@ -300,22 +318,62 @@ mod tests {
     }
 
     /// Keeps what it is told, and says so.
+    #[derive(Debug, Default)]
+    struct Ledger {
+        gathered: u32,
+    }
+
+    /// What a ledger does with a number.
     #[derive(Debug)]
-    struct Ledger;
+    enum Asked {
+        KeepAndTell(u32),
+        SayAndKeep(u32),
+        Gather,
+        GatherLater,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    enum Timer {
+        Flush,
+        Later,
+    }
+
+    impl Ledger {
+        /// Leaves something to be done when everything of the batch is here.
+        fn gather(&mut self, out: &mut Outbox<Self>) {
+            self.gathered += 1;
+            out.persist(0);
+            out.arm(Timer::Flush, Duration::ZERO);
+        }
+    }
 
     impl Protocol for Ledger {
-        type Message = ();
-        type Timer = ();
-        type Request = u32;
+        type Message = u32;
+        type Timer = Timer;
+        type Request = Asked;
         type Notice = u32;
         type Record = u32;
         type View = ();
 
         fn step(&mut self, _: Duration, input: Input<Self>, out: &mut Outbox<Self>) {
-            if let Input::Request(number) = input {
-                // The wrong order within a step: the driver may persist earlier, never later.
-                out.persist(number);
-                out.notify(number);
+            match input {
+                Input::Request(Asked::KeepAndTell(number)) => {
+                    out.persist(number);
+                    out.notify(number);
+                }
+                Input::Request(Asked::SayAndKeep(number)) => {
+                    out.send(NodeId(2), number);
+                    out.persist(number);
+                }
+                Input::Request(Asked::Gather) | Input::Timeout(Timer::Later) => self.gather(out),
+                Input::Request(Asked::GatherLater) => {
+                    out.arm(Timer::Later, Duration::from_millis(1));
+                }
+                Input::Timeout(Timer::Flush) => {
+                    out.persist(0);
+                    out.notify(100 + self.gathered);
+                }
+                Input::Start | Input::Message(..) | Input::Unreachable(_) => (),
             }
         }
 
@@ -327,6 +385,7 @@ mod tests {
     enum Seen {
         Synced(usize),
         Told(u32),
+        Said(u32),
     }
 
     struct Disk {
@@ -345,36 +404,70 @@ mod tests {
             Ok(())
         }
 
-        fn send(&mut self, _: NodeId, (): ()) {}
+        fn send(&mut self, _: NodeId, message: u32) {
+            self.seen.try_send(Seen::Said(message)).expect("room");
+        }
     }
 
-    /// What happens to three requests that wait when the driver begins.
-    async fn three_requests(full: bool) -> (Vec<Seen>, String) {
+    /// What happens to requests that wait when the driver begins.
+    async fn one_batch(requests: impl IntoIterator<Item = Asked>, full: bool) -> Vec<Seen> {
         let (inbox, outlet) = Inbox::new();
-        for number in 1..=3 {
-            assert!(inbox.put(Input::Request(number)).await);
+        for request in requests {
+            assert!(inbox.put(Input::Request(request)).await);
         }
         // Without anyone who could ask more, the driver ends when it has done all.
         drop(inbox);
         let (seen, mut happened) = mpsc::channel(16);
-        let ended = drive(NodeId(1), Ledger, Disk { seen, full }, outlet, Faults::default()).await;
+        let disk = Disk { seen, full };
+        let ended = drive(NodeId(1), Ledger::default(), disk, outlet, Faults::default()).await;
+        let Err(reason) = ended;
+        let expected = if full { "no space left" } else { "nobody can ask this protocol any more" };
+        assert_eq!(reason.to_string(), expected);
         let mut all = Vec::new();
         while let Some(one) = happened.recv().await {
             all.push(one);
         }
-        let Err(reason) = ended;
-        (all, reason.to_string())
+        all
     }
 
     #[tokio::test]
     async fn one_sync_serves_a_batch_and_comes_before_every_notice() {
-        let (seen, _) = three_requests(false).await;
+        let seen = one_batch((1..=3).map(Asked::KeepAndTell), false).await;
         assert_eq!(seen, [Seen::Synced(3), Seen::Told(1), Seen::Told(2), Seen::Told(3)]);
     }
 
     #[tokio::test]
     async fn a_record_that_cannot_be_kept_ends_the_driver_and_nobody_is_told() {
-        let (seen, reason) = three_requests(true).await;
-        assert_eq!((seen, reason.as_str()), (vec![], "no space left"));
+        assert_eq!(one_batch((1..=3).map(Asked::KeepAndTell), true).await, []);
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_first_record_of_a_batch_does_not_wait_for_the_sync() {
+        let requests = [Asked::SayAndKeep(1), Asked::KeepAndTell(2), Asked::SayAndKeep(3)];
+        let seen = one_batch(requests, false).await;
+        assert_eq!(seen, [Seen::Said(1), Seen::Synced(3), Seen::Told(2), Seen::Said(3)]);
+        assert_eq!(one_batch([Asked::SayAndKeep(1)], true).await, [Seen::Said(1)]);
+    }
+
+    #[tokio::test]
+    async fn an_alarm_for_at_once_rings_once_after_all_of_its_batch_and_before_the_sync() {
+        let requests = [Asked::Gather, Asked::KeepAndTell(1), Asked::Gather, Asked::Gather];
+        let seen = one_batch(requests, false).await;
+        assert_eq!(seen, [Seen::Synced(5), Seen::Told(1), Seen::Told(103)]);
+    }
+
+    #[tokio::test]
+    async fn an_alarm_for_at_once_that_an_alarm_sets_rings_before_the_sync_too() {
+        let (inbox, outlet) = Inbox::new();
+        assert!(inbox.put(Input::Request(Asked::GatherLater)).await);
+        let (seen, mut happened) = mpsc::channel(16);
+        let disk = Disk { seen, full: false };
+        let first = tokio::time::timeout(Duration::from_secs(10), happened.recv());
+        tokio::select! {
+            Err(reason) = drive(NodeId(1), Ledger::default(), disk, outlet, Faults::default()) => {
+                panic!("{reason}");
+            }
+            synced = first => assert_eq!(synced, Ok(Some(Seen::Synced(2)))),
+        }
     }
 }

@@ -78,6 +78,13 @@ impl Faults {
         self.state.lock().expect("no holder panics")
     }
 
+    /// Makes the process deaf and mute for a while, as if it were disconnected.
+    pub fn suspend(&self, period: Duration) {
+        warn!(?period, "fault: suspended");
+        self.state().suspended_until = Some(Instant::now() + period);
+        self.changed.notify_waiters();
+    }
+
     pub(crate) fn of_arrival(&self, from: NodeId) -> Fate {
         let state = &mut *self.state();
         if state.cut_in.contains(from) {
@@ -143,10 +150,7 @@ impl FaultService for Switchboard {
         if !(1..=600_000).contains(&period_ms) {
             return Err(invalid("period_ms", "1 to 600,000"));
         }
-        warn!(period_ms, "fault: suspended");
-        let until = Instant::now() + Duration::from_millis(u64::from(period_ms));
-        self.state().suspended_until = Some(until);
-        self.faults.changed.notify_waiters();
+        self.faults.suspend(Duration::from_millis(u64::from(period_ms)));
         Ok(Response::new(SuspendResponse {}))
     }
 

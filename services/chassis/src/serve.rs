@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tracing::{debug, error, info, warn};
 
 use crate::calls::Calls;
@@ -126,6 +127,7 @@ impl Chassis {
         for name in &names {
             health.set_service_status(*name, ServingStatus::NotServing).await;
         }
+        let ready = services.ready.clone();
         let calls = Arc::new(Calls::new(&self.telemetry)?);
         let services = with_reflection(services.with(health_server))?;
         let router = router(services, &self.telemetry, refresh.clone());
@@ -146,13 +148,20 @@ impl Chassis {
         if let Some(refresh) = refresh.filter(|_| self.telemetry.pushes) {
             background.spawn(keep_metrics_fresh(refresh));
         }
+        let mut reports = JoinSet::new();
         for name in &names {
-            health.set_service_status(*name, ServingStatus::Serving).await;
+            match ready.iter().find(|(ready, _)| ready == name) {
+                Some((_, ready)) => {
+                    reports.spawn(report(health.clone(), name, ready.clone()));
+                }
+                None => health.set_service_status(*name, ServingStatus::Serving).await,
+            }
         }
         info!(address = %self.address, version = env!("CARGO_PKG_VERSION"), "serving");
         let mut shutdown = self.shutdown.clone();
         let down = async {
             shutdown.requested().await;
+            reports.shutdown().await;
             for name in &names {
                 health.set_service_status(*name, ServingStatus::NotServing).await;
             }
@@ -163,6 +172,24 @@ impl Chassis {
             () = acceptor.run(grace) => Ok(()),
             ended = driver => match ended? {},
             vanished = watch_address(self.address) => Err(vanished),
+        }
+    }
+}
+
+/// Tells whether a service is ready, for as long as anyone knows.
+async fn report(
+    health: HealthReporter,
+    name: &'static str,
+    mut ready: tokio::sync::watch::Receiver<bool>,
+) {
+    loop {
+        let status = match *ready.borrow_and_update() {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        health.set_service_status(name, status).await;
+        if ready.changed().await.is_err() {
+            return;
         }
     }
 }

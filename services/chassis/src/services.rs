@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use http::Request;
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
@@ -18,6 +19,8 @@ use tower::Service;
 pub struct Services {
     pub(crate) routes: Routes,
     pub(crate) names: Vec<&'static str>,
+    /// Services that are not always ready.
+    pub(crate) ready: Vec<(&'static str, watch::Receiver<bool>)>,
 }
 
 impl Debug for Services {
@@ -39,6 +42,20 @@ impl Services {
         self.routes = self.routes.add_service(service);
         self.names.push(S::NAME);
         self
+    }
+
+    /// Adds a service whose health status is SERVING only while `ready` says so: the process as a
+    /// whole may be well when this service is not.
+    #[must_use]
+    pub fn with_ready<S>(mut self, service: S, ready: watch::Receiver<bool>) -> Self
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService,
+        S: Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.ready.push((S::NAME, ready));
+        self.with(service)
     }
 }
 

@@ -31,18 +31,28 @@
 //! alarms, memory and whatever waited are gone. What was persisted before the crash comes back in
 //! its order with the next incarnation, together with a seed of its own; nothing else does.
 //!
+//! Where the weather has slow disks, a record waits for a sync, and so does every later effect but
+//! the setting of alarms; the effects before it do not, unless they wait for an earlier record.
+//! Meanwhile the node goes on taking steps. Records that wait when a sync begins are durable
+//! together when it ends, whereupon what waited for them alone is performed; those that came during
+//! the sync share the next one. A crash finds records that no sync has made durable: of these, any
+//! number from the first may come back all the same, though nothing after them was performed, and
+//! of the one that follows perhaps a part, if [`set_tear`](Simulator::set_tear) says which.
+//!
 //! A paused node takes nothing and forgets nothing: what arrives and every alarm that is due waits
 //! until it resumes, and then comes late, alarms sometimes before what arrived earlier. To its
-//! peers it looks like a node that is down, until it comes back with all its beliefs.
+//! peers it looks like a node that is down, until it comes back with all its beliefs. A sync that
+//! would end during the pause ends after it: until then its records may still be lost.
 //!
 //! A node's `now` begins with its last start and runs as fast as the weather's drift allows.
 //!
 //! # What it leaves out
 //!
-//! - Disks: a performed `Persist` is durable at once and whole; no disk is slow, full, corrupt, or
-//!   lies about it. Records are kept for ever: a protocol that compacts them cannot show it here.
+//! - Disks that are full or corrupt, lose what they have synced, or keep a later record without an
+//!   earlier one. Records are kept for ever: a protocol that compacts them cannot show it here.
 //! - The work of a step: it takes no time, so nothing overloads a node, and its inbox has no limit.
-//! - The real driver's batches, which persist earlier than this one does: that is always safe.
+//! - The real driver's batches, which persist earlier than this one does and take no input during
+//!   a sync: whatever it does, this one does in some run, or something that is less safe.
 //! - Bandwidth, the size of messages, and connections: a link never keeps the order of its
 //!   messages for their sake, and no message is sent again unless the protocol does it.
 //! - Lying or altered messages, clocks that jump, and two incarnations of one node at a time.
@@ -51,6 +61,7 @@
 
 mod clock;
 mod counts;
+mod disk;
 mod faults;
 mod member;
 mod weather;
@@ -65,7 +76,7 @@ use rand::{Rng, SeedableRng};
 
 use self::clock::Clock;
 pub use self::counts::Counts;
-use self::faults::Strike;
+use self::faults::{Crash, Strike};
 use self::member::{Arrival, Incarnation, Member};
 pub use self::weather::{Spell, Weather};
 use crate::{Effect, Input, NodeId, Outbox, Protocol, trace};
@@ -92,6 +103,7 @@ pub struct Simulator<P: Protocol> {
     /// The links that carry nothing, each by the serial number of its cut.
     cuts: BTreeMap<(NodeId, NodeId), u64>,
     counts: Counts,
+    tear: Option<Tear<P>>,
     trace: Option<String>,
     /// Kept from step to step for its memory alone.
     outbox: Outbox<P>,
@@ -99,6 +111,9 @@ pub struct Simulator<P: Protocol> {
 
 /// Makes a node's next incarnation from its name, its records and a seed.
 type Make<P> = dyn FnMut(NodeId, Vec<<P as Protocol>::Record>, u64) -> P;
+
+/// What is left of a record that was being written at a crash.
+type Tear<P> = fn(&<P as Protocol>::Record, &mut StdRng) -> Option<<P as Protocol>::Record>;
 
 /// What can stand on the agenda.
 enum Event<P: Protocol> {
@@ -114,16 +129,16 @@ enum Event<P: Protocol> {
     Strike(Strike, u64),
 }
 
-/// What one input led to.
+/// What one input, or the end of a sync, led to.
 #[derive(Debug)]
 pub struct Step<P: Protocol> {
     /// The world's time since the simulation began.
     pub now: Duration,
-    /// Who took the input.
+    /// Who took the input, or synced.
     pub node: NodeId,
     /// What its local callers were told, in order.
     pub notices: Vec<P::Notice>,
-    /// Whether it crashed in this step; it is down then, and `notices` precede the crash.
+    /// Whether it crashed thereby; it is down then, and `notices` precede the crash.
     pub crashed: bool,
 }
 
@@ -150,6 +165,7 @@ impl<P: Protocol> Simulator<P> {
             era: 0,
             cuts: BTreeMap::new(),
             counts: Counts::default(),
+            tear: None,
             trace: None,
             outbox: Outbox::default(),
         };
@@ -159,7 +175,7 @@ impl<P: Protocol> Simulator<P> {
         simulator
     }
 
-    /// Lets time pass until some node takes an input, and says what came of it.
+    /// Lets time pass until some node takes an input or ends a sync, and says what came of it.
     ///
     /// None means that nothing will ever happen again. Weather with crashes, cuts or pauses never
     /// ends: there, use [`Self::step_until`].
@@ -288,6 +304,11 @@ impl<P: Protocol> Simulator<P> {
             }
             self.counts.late += u64::from(incarnation.waiting.is_some());
         }
+        if let Arrival::Synced(serial) = &arrival
+            && !incarnation.disk.is_syncing(*serial)
+        {
+            return None;
+        }
         if let Some(waiting) = &mut incarnation.waiting {
             waiting.push(arrival);
             return None;
@@ -313,6 +334,7 @@ impl<P: Protocol> Simulator<P> {
                 self.counts.hints += 1;
                 Input::Unreachable(peer)
             }
+            Arrival::Synced(_) => return Some(self.end_sync(node)),
         };
         Some(self.take(node, input))
     }
@@ -329,7 +351,7 @@ impl<P: Protocol> Simulator<P> {
                 self.counts.missed += 1;
                 self.note(node, format_args!("not there for {request:?}"));
             }
-            Arrival::Alarm(..) | Arrival::Unreachable(_) => (),
+            Arrival::Alarm(..) | Arrival::Unreachable(_) | Arrival::Synced(_) => (),
         }
         None
     }
@@ -371,15 +393,30 @@ impl<P: Protocol> Simulator<P> {
         let kept = crash.map_or(whole, |crash| crash.kept);
         let mut notices = Vec::new();
         for effect in outbox.drain().take(kept) {
-            self.perform(node, effect, &mut notices);
+            self.perform_or_queue(node, effect, &mut notices);
         }
         self.outbox = outbox;
-        if let Some(crash) = crash {
-            self.counts.torn += u64::from(kept < whole);
-            self.note(node, format_args!("crashed after {kept} of {whole} effects"));
-            self.fall(node, crash.down);
+        self.conclude(node, notices, whole, crash)
+    }
+
+    /// Carries out the crash that ended the performing of so many effects; without one, lets the
+    /// disk begin what it can.
+    fn conclude(
+        &mut self,
+        node: NodeId,
+        notices: Vec<P::Notice>,
+        whole: usize,
+        crash: Option<Crash>,
+    ) -> Step<P> {
+        match crash {
+            Some(Crash { kept, down }) => {
+                self.counts.torn += u64::from(kept < whole);
+                self.note(node, format_args!("crashed after {kept} of {whole} effects"));
+                self.fall(node, down);
+            }
+            None => self.begin_sync(node),
         }
-        Step { now, node, notices, crashed: crash.is_some() }
+        Step { now: self.now, node, notices, crashed: crash.is_some() }
     }
 
     fn perform(&mut self, node: NodeId, effect: Effect<P>, notices: &mut Vec<P::Notice>) {

@@ -1,7 +1,6 @@
 //! `ensemble up`: the time until all six are healthy.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -34,30 +33,12 @@ pub(super) async fn measure(programs: &Programs, pace: Pace) -> anyhow::Result<V
     Ok(vec![section])
 }
 
-/// A folder of its own, gone with this value.
-struct Folder(PathBuf);
-
-impl Folder {
-    /// Not below the repository: there `ensemble` would find its compose.yaml and its state.
-    fn make() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("bench-overlay-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is in the folder for such things.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 async fn up(ensemble: &Path, programs: &Programs) -> anyhow::Result<Duration> {
-    let folder = Folder::make()?;
+    // Not below the repository: there `ensemble` would find its compose.yaml and its state.
+    let folder = tempfile::tempdir().context("making a folder")?;
     let addresses = free_addresses::<6>()?;
     let mut command = Command::new(ensemble);
-    command.args(["up", "overlay"]).current_dir(&folder.0).env_clear();
+    command.args(["up", "overlay"]).current_dir(folder.path()).env_clear();
     for (place, address) in PLACES.iter().zip(addresses) {
         command.env(format!("OVERLAY_{}_PORT", place.id), address.port().to_string());
     }

@@ -33,4 +33,12 @@ pub struct Counts {
     pub pauses: u64,
     /// Alarms that were due while their node was paused, and so go off late.
     pub late: u64,
+    /// Syncs of slow disks that ended.
+    pub syncs: u64,
+    /// Records that a crash took because no sync had made them durable.
+    pub lost_records: u64,
+    /// Records that outlived a crash whole though no sync had made them durable.
+    pub spared_records: u64,
+    /// Records of which a part outlived a crash.
+    pub torn_records: u64,
 }

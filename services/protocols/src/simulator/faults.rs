@@ -50,7 +50,7 @@ impl<P: Protocol> Simulator<P> {
     }
 
     /// Begins the time in which what is pending must come to its end: no more loss, cuts, pauses
-    /// and crashes, and whoever is down starts. Latency, repetition and drift stay.
+    /// and crashes, and whoever is down starts. Latency, repetition, drift and slow disks stay.
     pub fn heal(&mut self) {
         self.set_weather(self.weather.healed());
         self.mend_every_cut();
@@ -82,7 +82,8 @@ impl<P: Protocol> Simulator<P> {
     }
 
     /// Crashes a node in its next step, after `kept` effects of it or all of them if there are
-    /// fewer. It stays down until it is started or all is healed.
+    /// fewer; those that wait for the disk by then are lost. It stays down until it is started or
+    /// all is healed.
     pub fn crash_after(&mut self, node: NodeId, kept: usize) {
         if let Some(incarnation) = self.live(node) {
             incarnation.doom = Some(Doom { moment: Moment::After(kept), down: None });
@@ -203,6 +204,12 @@ impl<P: Protocol> Simulator<P> {
         let kept = match moment {
             Moment::After(kept) => kept.min(effects.len()),
             Moment::Persisting if !effects.iter().any(is_persist) => return None,
+            // What follows a record is performed when its sync ends: half of the crashes are there.
+            Moment::Persisting if self.weather.has_slow_disks() && self.random.random() => {
+                self.incarnation(node).doom = Some(Doom { moment: Moment::Synced, down });
+                return None;
+            }
+            Moment::Synced => return None,
             Moment::Any | Moment::Persisting => self.random.random_range(0..=effects.len()),
         };
         Some(Crash { kept, down })
@@ -214,9 +221,11 @@ impl<P: Protocol> Simulator<P> {
         let member = self.member(node);
         member.fate += 1;
         let fate = member.fate;
-        let fallen = member.incarnation.take();
-        for arrival in fallen.and_then(|fallen| fallen.waiting).unwrap_or_default() {
-            self.miss(node, arrival);
+        if let Some(fallen) = member.incarnation.take() {
+            self.spare(node, fallen.disk);
+            for arrival in fallen.waiting.unwrap_or_default() {
+                self.miss(node, arrival);
+            }
         }
         if let Some(down) = down {
             self.post_after(down, Event::Start(node, fate));

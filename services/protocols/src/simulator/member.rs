@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::disk::Disk;
 use crate::{NodeId, Protocol};
 
 /// One node: the incarnation that runs, and what outlives it.
@@ -32,6 +33,7 @@ pub(super) struct Incarnation<P: Protocol> {
     pub(super) clock: Clock,
     /// The alarms that are set, each by the serial number of its setting.
     pub(super) alarms: BTreeMap<P::Timer, u64>,
+    pub(super) disk: Disk<P>,
     /// What came since the node was paused; none while it is not.
     pub(super) waiting: Option<Vec<Arrival<P>>>,
     /// The crash that is coming.
@@ -40,7 +42,14 @@ pub(super) struct Incarnation<P: Protocol> {
 
 impl<P: Protocol> Incarnation<P> {
     pub(super) fn new(protocol: P, clock: Clock) -> Self {
-        Self { protocol, clock, alarms: BTreeMap::new(), waiting: None, doom: None }
+        Self {
+            protocol,
+            clock,
+            alarms: BTreeMap::new(),
+            disk: Disk::idle(),
+            waiting: None,
+            doom: None,
+        }
     }
 
     /// Whether this setting of an alarm is the one that holds.
@@ -49,7 +58,7 @@ impl<P: Protocol> Incarnation<P> {
     }
 }
 
-/// What comes to a node and becomes its input, unless the node is down or it is out of date.
+/// What comes to a node, unless the node is down or it is out of date: all but one become inputs.
 pub(super) enum Arrival<P: Protocol> {
     /// An alarm, by the serial number of its setting.
     Alarm(P::Timer, u64),
@@ -59,6 +68,8 @@ pub(super) enum Arrival<P: Protocol> {
     Request(P::Request),
     /// The hint that a peer cannot be reached.
     Unreachable(NodeId),
+    /// The end of a sync, by its serial number; no input, but what it releases is performed.
+    Synced(u64),
 }
 
 /// A crash that is coming.
@@ -70,13 +81,15 @@ pub(super) struct Doom {
     pub(super) down: Option<Duration>,
 }
 
-/// The step in which a node crashes.
+/// The step, or the end of a sync, in which a node crashes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
-    /// The next, after this many effects.
+    /// The next step, after this many effects.
     After(usize),
     /// The next, after a random number of effects.
     Any,
     /// The next that persists anything, after a random number of effects.
     Persisting,
+    /// The end of the next sync, after a random number of the effects that it releases.
+    Synced,
 }

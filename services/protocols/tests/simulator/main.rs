@@ -1,5 +1,6 @@
 //! The simulator does what it says: each fault happens, each can be undone, and a run repeats.
 
+mod disks;
 mod faults;
 mod puppet;
 // Other protocols' tests play scripts too.

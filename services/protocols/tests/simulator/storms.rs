@@ -144,15 +144,25 @@ fn each_kind_of_weather_brings_its_own_fault_and_no_other() {
     let counts = counts_in(Weather { crashes: spell, ..calm() });
     assert!(0 < counts.torn && counts.torn < counts.crashes && 0 < counts.missed);
     assert!(3 < counts.starts && counts.pauses == 0 && counts.cuts == 0);
+    assert_eq!((counts.syncs, counts.lost_records, counts.spared_records), (0, 0, 0));
+
+    let counts = counts_in(Weather { sync: ms(1)..=ms(50), ..calm() });
+    assert!(0 < counts.syncs && counts.lost_records == 0 && counts.crashes == 0);
+
+    let counts = counts_in(Weather { sync: ms(1)..=ms(50), crashes: spell, ..calm() });
+    assert!(0 < counts.lost_records && 0 < counts.spared_records && counts.torn_records == 0);
 }
 
 #[test]
 fn presets_bring_every_fault() {
-    for (weather, seeds) in [(Weather::mild(), 20), (Weather::stormy(), 3)] {
-        let mut all = [0; 12];
+    for (weather, seeds) in [(Weather::mild(), 100), (Weather::stormy(), 3)] {
+        let mut all = [0; 16];
         for seed in 0..seeds {
-            let storm = Storm::brew(seed, Order::PersistFirst, weather.clone()).rage();
-            let counts = storm.simulator.counts();
+            let mut storm = Storm::brew(seed, Order::PersistFirst, weather.clone());
+            storm
+                .simulator
+                .set_tear(|record, random| random.random_bool(0.5).then(|| record.clone()));
+            let counts = storm.rage().simulator.counts();
             let faults = [
                 counts.lost,
                 counts.repeated,
@@ -166,6 +176,10 @@ fn presets_bring_every_fault() {
                 counts.cuts,
                 counts.pauses,
                 counts.late,
+                counts.syncs,
+                counts.lost_records,
+                counts.spared_records,
+                counts.torn_records,
             ];
             for (sum, count) in all.iter_mut().zip(faults) {
                 *sum += count;

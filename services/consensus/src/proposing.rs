@@ -1,0 +1,233 @@
+//! Commands: how they come into the log and their answers come back, and how many there may be.
+//!
+//! A leader that is deposed keeps those who wait: if their entries are committed after all they get
+//! their answers, and if others take their place they are told that nothing was done.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use protocols::{NodeId, Outbox, Ticket};
+
+use crate::log::command_size;
+use crate::store::{self, Action, Answer, Command, Query};
+use crate::{Entry, Index, Message, Notice, Payload, Raft, Refusal, Role, Route, Term};
+
+/// Tickets of one member that are remembered, against repetitions.
+const SEEN_LIMIT: usize = 65_536;
+
+/// Who wants to know what becomes of something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// A local caller, who asked for a command or a read.
+    Local(Ticket),
+    /// A member that passed a command on.
+    Proposal(NodeId, Ticket),
+    /// A local caller, who asked for a change of members or of leaders.
+    Change(Ticket),
+    /// A member that passed such a change on.
+    Remote(NodeId, Ticket),
+}
+
+/// What was passed on to the leader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forwarded {
+    /// Who waits for it here.
+    pub(crate) caller: Ticket,
+    /// Whom it was passed on to.
+    pub(crate) to: NodeId,
+}
+
+/// Tickets that were used, so that none is used twice.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Every ticket up to here counts as used.
+    floor: Option<Ticket>,
+    used: BTreeSet<Ticket>,
+}
+
+impl Seen {
+    /// Uses a ticket. False if it was used.
+    pub(crate) fn insert(&mut self, ticket: Ticket) -> bool {
+        if Some(ticket) <= self.floor || !self.used.insert(ticket) {
+            return false;
+        }
+        if self.used.len() > SEEN_LIMIT
+            && let Some(lowest) = self.used.pop_first()
+        {
+            self.floor = Some(lowest);
+        }
+        true
+    }
+}
+
+impl Raft {
+    pub(crate) fn on_proposal(
+        &mut self,
+        now: Duration,
+        ticket: Ticket,
+        command: Command,
+        route: Route,
+        out: &mut Outbox<Self>,
+    ) {
+        let origin = Origin::Local(ticket);
+        if let Role::Leader(_) = self.role {
+            return self.propose(now, origin, command, out);
+        }
+        match (self.leader, route) {
+            (Some(_), Route::Forward) if self.forwarded.len() >= self.config.waiting_limit => {
+                self.refuse(origin, Refusal::Busy, out);
+            }
+            (Some(leader), Route::Forward) if !self.leader_gone => {
+                let passed = self.pass_on(ticket, leader);
+                out.send(leader, Message::Propose(self.term, passed, command));
+            }
+            (leader, _) => self.refuse(origin, Refusal::NotLeader(leader), out),
+        }
+    }
+
+    /// Remembers that something is passed on, and gives it a ticket of this server's.
+    pub(crate) fn pass_on(&mut self, caller: Ticket, to: NodeId) -> Ticket {
+        self.serial += 1;
+        let ticket = Ticket(self.serial);
+        self.forwarded.insert(ticket, Forwarded { caller, to });
+        ticket
+    }
+
+    /// A follower passes a command on.
+    pub(crate) fn on_propose(
+        &mut self,
+        now: Duration,
+        (from, ticket): (NodeId, Ticket),
+        term: Term,
+        command: Command,
+        out: &mut Outbox<Self>,
+    ) {
+        let origin = Origin::Proposal(from, ticket);
+        let current = self.term == term;
+        match self.leading() {
+            Some(leader) if current => {
+                if leader.seen.entry(from).or_default().insert(ticket) {
+                    self.propose(now, origin, command, out);
+                }
+            }
+            // It may be the repetition of one that was taken when this server led in that term.
+            Some(_) | None => self.refuse(origin, Refusal::Unknown, out),
+        }
+    }
+
+    /// Brings a command into the log, if the limits allow it.
+    fn propose(&mut self, now: Duration, origin: Origin, command: Command, out: &mut Outbox<Self>) {
+        if let Err((field, problem)) = store::check(&command.action) {
+            return self.refuse(origin, Refusal::Invalid(field, problem), out);
+        }
+        let uncommitted = self.leading().map_or(0, |leader| leader.uncommitted);
+        let size = command_size(&command);
+        let puts = matches!(command.action, Action::Put { .. });
+        let bytes = self.store.counts().bytes + (uncommitted + size) as u64;
+        if self.transfer.is_some() {
+            self.refuse(origin, Refusal::HandingOver, out);
+        } else if uncommitted > self.config.uncommitted_bytes
+            || self.waiting.len() >= self.config.waiting_limit
+        {
+            self.refuse(origin, Refusal::Busy, out);
+        } else if puts && bytes > self.config.store_bytes {
+            self.refuse(origin, Refusal::Full, out);
+        } else {
+            self.append(now, Payload::Command(command), Some(origin), out);
+        }
+    }
+
+    /// An entry is applied: whoever waits for it is answered.
+    pub(crate) fn tell_applied(
+        &mut self,
+        entry: &Entry,
+        answer: Option<Answer>,
+        out: &mut Outbox<Self>,
+    ) {
+        let Some((term, origin)) = self.waiting.remove(&entry.index) else { return };
+        assert_eq!(term, entry.term, "what is overwritten is not waited for");
+        match (origin, answer) {
+            (Origin::Local(ticket), Some(answer)) => {
+                out.notify(Notice::Answered(ticket, answer, entry.index));
+            }
+            (Origin::Proposal(peer, ticket), Some(answer)) => {
+                out.send(peer, Message::Proposed(ticket, Ok(answer)));
+            }
+            (origin, _) => self.done(origin, out),
+        }
+    }
+
+    /// A change is done.
+    pub(crate) fn done(&self, origin: Origin, out: &mut Outbox<Self>) {
+        match origin {
+            Origin::Local(ticket) | Origin::Change(ticket) => out.notify(Notice::Done(ticket)),
+            Origin::Proposal(peer, ticket) | Origin::Remote(peer, ticket) => {
+                out.send(peer, Message::Administered(ticket, Ok(())));
+            }
+        }
+    }
+
+    /// Something was not done.
+    pub(crate) fn refuse(&self, origin: Origin, refusal: Refusal, out: &mut Outbox<Self>) {
+        match origin {
+            Origin::Local(ticket) | Origin::Change(ticket) => {
+                out.notify(Notice::Refused(ticket, refusal));
+            }
+            Origin::Proposal(peer, ticket) => {
+                out.send(peer, Message::Proposed(ticket, Err(refusal)));
+            }
+            Origin::Remote(peer, ticket) => {
+                out.send(peer, Message::Administered(ticket, Err(refusal)));
+            }
+        }
+    }
+
+    /// The leader tells what became of a command.
+    pub(crate) fn on_proposed(
+        &mut self,
+        from: NodeId,
+        ticket: Ticket,
+        outcome: Result<Answer, Refusal>,
+        out: &mut Outbox<Self>,
+    ) {
+        if self.forwarded.get(&ticket).is_none_or(|forwarded| forwarded.to != from) {
+            return;
+        }
+        let Some(Forwarded { caller, .. }) = self.forwarded.remove(&ticket) else { return };
+        match outcome {
+            Ok(answer) => out.notify(Notice::Answered(caller, answer, Index(0))),
+            Err(refusal) => out.notify(Notice::Refused(caller, refusal)),
+        }
+    }
+
+    /// What was passed on to a leader that is gone may have been done or not; what was only to be
+    /// read can be asked again.
+    pub(crate) fn abandon_forwarded(&mut self, out: &mut Outbox<Self>) {
+        for (_, Forwarded { caller, .. }) in std::mem::take(&mut self.forwarded) {
+            out.notify(Notice::Refused(caller, Refusal::Unknown));
+        }
+        self.abandon_reads(out);
+    }
+
+    /// A local caller has gone away.
+    pub(crate) fn forget(&mut self, ticket: Ticket) {
+        self.forwarded.retain(|_, forwarded| forwarded.caller != ticket);
+        self.reads.forget(ticket);
+        if let Some(leader) = self.leading() {
+            leader.questions.retain(|question| !question.is_of(ticket));
+        }
+    }
+
+    /// Answers from the store as it is.
+    pub(crate) fn answer(&self, ticket: Ticket, query: &Query, out: &mut Outbox<Self>) {
+        match store::check_query(query) {
+            Ok(()) => {
+                let answer = self.store.query(query);
+                out.notify(Notice::Answered(ticket, answer, self.applied));
+            }
+            Err((field, problem)) => {
+                out.notify(Notice::Refused(ticket, Refusal::Invalid(field, problem)));
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Real nodes on loopback, killed, paused, restarted and robbed, while clients work: what they are
+//! told is one history throughout.
+
+#[path = "../../../consensus/tests/linear/mod.rs"]
+mod linear;
+
+mod bad_input;
+mod cluster;
+mod load;
+mod promises;
