@@ -14,8 +14,8 @@ USER = "65532:65532"
 
 
 def images() -> list[str]:
-    """The images of the overlay's services."""
-    services = topology.description()["services"].values()
+    """The images of all services."""
+    services = topology.description(*topology.OURS)["services"].values()
     return sorted({service["image"] for service in services})
 
 
@@ -32,10 +32,10 @@ def identities() -> list[str]:
 )
 def built() -> str:
     started = time.monotonic()
-    topology.compose("build", "--quiet", seconds=1500)
+    topology.compose(*topology.OURS, "build", "--quiet", seconds=1500)
     first, before = time.monotonic() - started, identities()
     started = time.monotonic()
-    topology.compose("build", "--quiet", seconds=300)
+    topology.compose(*topology.OURS, "build", "--quiet", seconds=300)
     again = time.monotonic() - started
     expect(identities() == before, f"{before} became {identities()}")
     return f"{first:.0f} s, again {again:.1f} s"
@@ -76,13 +76,16 @@ def empty() -> None:
         with tarfile.open(fileobj=io.BytesIO(saved.stdout)) as outer:
             manifest = json.load(outer.extractfile("manifest.json"))
             layers = [outer.extractfile(name).read() for name in manifest[0]["Layers"]]
-        held = {}
+        held, folders = {}, {}
         for layer in layers:
             with tarfile.open(fileobj=io.BytesIO(layer)) as inner:
+                folders |= {entry.name.strip("/"): entry.uid for entry in inner if entry.isdir()}
                 held |= {
                     entry.name: inner.extractfile(entry).read() for entry in inner if entry.isfile()
                 }
         expect(list(held) == ["role"], f"{image} holds {sorted(held)}")
+        # A volume that is mounted there takes over the owner.
+        expect(folders == {"data": 65532}, f"{image} holds the folders {folders}")
         expect(held["role"][:4] == b"\x7fELF", f"the binary of {image} is no ELF file")
         expect(interpreter(held["role"]) is None, f"the binary of {image} wants a dynamic linker")
 

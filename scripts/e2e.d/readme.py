@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import manifests
 import topology
 from harness import check, expect, until
 
@@ -22,7 +23,17 @@ RUN_HERE = f"{RUN} --quiet --manifest-path {ROOT}/Cargo.toml"
 # `.ci/run` gives this one first of all.
 TEST = "cargo test --workspace"
 # Blocks by the word after `sh`; the others run on a topology that is up.
-TAGS = ["", "two-machines", "docker", "tls", "collector", "grpcurl"]
+TAGS = [
+    "",
+    "two-machines",
+    "docker",
+    "tls",
+    "collector",
+    "grpcurl",
+    "raft",
+    "raft-docker",
+    "kubernetes",
+]
 # The network namespaces that stand for two machines, and the addresses that the README gives them.
 MACHINES = {"ensemble-e2e-1": "10.0.0.1", "ensemble-e2e-2": "10.0.0.2"}
 
@@ -63,7 +74,7 @@ def folder():
 
 def environment(path: pathlib.Path) -> dict[str, str]:
     """The environment of a command in a reader's folder."""
-    return {**os.environ, "PATH": f"{path}/bin:{os.environ['PATH']}"}
+    return {**os.environ, "PATH": f"{path}/bin:{path}/target/release:{os.environ['PATH']}"}
 
 
 def shell(path: pathlib.Path, text: str, *before: str, seconds: float = 120) -> str:
@@ -136,9 +147,9 @@ def on_one_machine() -> str:
                 shell(path, "ensemble up --detach")
             shell(path, text)
         shell(path, "ensemble down")
-        for text in of("tls"):
+        for text in [*of("tls"), *of("raft")]:
             shell(path, text)
-    return f"{len(plain) + len(of('grpcurl')) + len(of('tls'))} blocks"
+    return f"{len(plain) + sum(len(of(tag)) for tag in ('grpcurl', 'tls', 'raft'))} blocks"
 
 
 @check("the README's commands do what it says on two machines", phase="end")
@@ -168,10 +179,16 @@ def on_two_machines() -> None:
 @check("the README's commands do what it says with Docker", phase="end")
 def with_docker() -> None:
     try:
-        for text in of("docker"):
+        for text in [*of("docker"), *of("raft-docker")]:
             shell(ROOT, text, seconds=900)
     finally:
         topology.remove()
     # Public images cannot be had everywhere: what would run is rendered.
     for text in of("collector"):
         shell(ROOT, text.replace("up --build", "config --quiet"))
+    # There is no cluster here: what would be applied is rendered.
+    for text in of("kubernetes"):
+        found = [pathlib.Path(each) for each in re.findall(r"apply -k (\S+)", text)]
+        expect(found, f"nothing is applied by {text}")
+        for overlay in found:
+            expect(overlay in manifests.overlays(), f"there is no overlay {overlay}")

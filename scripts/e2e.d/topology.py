@@ -12,6 +12,8 @@ PROJECT = "ensemble-e2e"
 os.environ["COMPOSE_PROJECT_NAME"] = PROJECT
 PROCESSES = ["A", "B", "C", "D", "E", "F"]
 SECOND_HOST = ["C", "E", "F"]
+# Every profile whose images are ours.
+OURS = ("--profile", "overlay", "--profile", "raft")
 
 
 def service(process: str) -> str:
@@ -19,15 +21,18 @@ def service(process: str) -> str:
     return f"overlay-{process.lower()}"
 
 
-def command(*arguments: str, seconds: float = 60, fails: bool = False, **environment: str) -> str:
-    """Runs a command and returns what it prints. Where it `fails`, so does this not."""
+def command(
+    *arguments: str, seconds: float = 60, fails: bool = False, given: str = "", **environment: str
+) -> str:
+    """Runs a command, given a text, and returns what it prints. Where it `fails`, so does this
+    not."""
     result = subprocess.run(
         arguments,
         capture_output=True,
         text=True,
         timeout=seconds,
         env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
+        input=given,
     )
     if result.returncode != 0 and not fails:
         tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-25:])
@@ -106,7 +111,7 @@ def last_logs(of: str) -> str:
 def state() -> str:
     """One line a container."""
     form = "    {{.Service}}: {{.State}} {{.Health}} {{.Status}}"
-    return compose("ps", "--all", "--format", form, fails=True).rstrip()
+    return compose(*OURS, "ps", "--all", "--format", form, fails=True).rstrip()
 
 
 def network() -> str:
@@ -132,22 +137,36 @@ def is_cut(host: str) -> bool:
     return network() not in inspect(host)["NetworkSettings"]["Networks"]
 
 
-def leftovers() -> list[str]:
-    """Containers, networks and volumes of this project."""
+def leftovers(word: str = "") -> list[str]:
+    """Containers, networks and volumes of this project with this word in their names."""
     label = f"label=com.docker.compose.project={PROJECT}"
     found = []
-    for kind in (["container", "--all"], ["network"], ["volume"]):
-        listed = command("docker", kind[0], "ls", *kind[1:], "--quiet", "--filter", label)
-        found += [f"{kind[0]} {it}" for it in listed.split()]
+    for kind, *options in (
+        ["container", "--all", "--format", "{{.Names}}"],
+        ["network", "--format", "{{.Name}}"],
+        ["volume", "--format", "{{.Name}}"],
+    ):
+        listed = command("docker", kind, "ls", *options, "--filter", label)
+        found += [f"{kind} {name}" for name in listed.split() if word in name]
     return found
 
 
 def remove() -> int:
     """Removes the topology, whatever state it is in."""
     command("docker", "rm", "--force", container("collector"), fails=True)
-    profiles = ["--profile", "overlay", "--profile", "collector"]
-    compose(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "5", seconds=120)
+    remove_pods()
+    down = ["down", "--volumes", "--remove-orphans", "--timeout", "5"]
+    compose(*OURS, "--profile", "collector", *down, seconds=120)
     return 0
+
+
+def remove_pods() -> None:
+    """Removes the containers that stand for pods, and their network."""
+    label = f"label={PROJECT}=pod"
+    pods = command("docker", "container", "ls", "--all", "--quiet", "--filter", label).split()
+    if pods:
+        command("docker", "rm", "--force", "--volumes", *pods)
+    command("docker", "network", "rm", f"{PROJECT}-pods", fails=True)
 
 
 def image_of(of: str) -> str:

@@ -55,7 +55,7 @@ impl Raft {
         }
     }
 
-    /// Whether a leader is at work, as far as this server knows: then nobody else is needed (4.2.3).
+    /// Whether a leader is at work, as far as this server knows: no other is needed then (4.2.3).
     fn hears_leader(&self, now: Duration) -> bool {
         let least = *self.config.election.start();
         let heard = self.heard.is_some_and(|heard| now.saturating_sub(heard) < least);
@@ -138,7 +138,7 @@ impl Raft {
         self.beat(now, out);
     }
 
-    /// Follows whoever leads in `term`, which is not below its own; nobody knows who, if it is none.
+    /// Follows whoever leads in `term`, which is not below its own; none if nobody knows who does.
     pub(crate) fn follow(
         &mut self,
         now: Duration,

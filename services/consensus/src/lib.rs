@@ -6,8 +6,8 @@
 //! | what | where | section |
 //! |---|---|---|
 //! | elections, pre-vote | `election.rs` | 3.4, 9.6 |
-//! | the leader's side of the log, check quorum | `replication.rs`, `progress.rs` | 3.5, 3.6, 6.2, 10.2 |
-//! | the follower's side of the log | `following.rs` | 3.5 |
+//! | the leader's log, check quorum | `replication.rs`, `progress.rs` | 3.5, 6.2, 10.2 |
+//! | the follower's log | `following.rs` | 3.5 |
 //! | commands, their answers and their bounds | `proposing.rs` | 6.3 |
 //! | linearizable reads: read index, leases | `reading.rs` | 6.4 |
 //! | snapshots, compaction | `snapshot.rs` | 5 |
@@ -60,7 +60,7 @@ use self::reading::Reads;
 use self::replication::Leader;
 use self::snapshot::Arriving;
 use self::store::Store;
-pub use self::view::{MemberView, View};
+pub use self::view::{Marks, MemberView, View};
 pub use self::vocabulary::{
     Change, Configuration, Entry, Index, Member, Message, Mismatch, Notice, Occurrence, Payload,
     Piece, Record, Refusal, Request, Route, Snapshot, Standing, Term, Time, Timer,

@@ -2,7 +2,7 @@
 //! (3.10).
 //!
 //! A change begins only when the last one is committed, and when the leader has committed an entry
-//! of its own term: without that, two majorities might not overlap (Ongaro, raft-dev, 10 July 2015).
+//! of its own term: without that, two majorities might not overlap (Ongaro on raft-dev, July 2015).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -49,6 +49,11 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     fn all(&mut self) -> impl Iterator<Item = &mut Vec<(Ticket, Query)>> {
         let asked = self.asked.values_mut().map(|(_, reads)| reads);
         asked.chain(self.behind.values_mut()).chain([&mut self.unasked])
@@ -97,10 +102,12 @@ impl Raft {
     }
 
     /// Begins a round with the next flush, unless one is on its way: the reads wait for that, and
-    /// then share the next.
+    /// then share the next. A leader that has committed nothing yet begins one when it has.
     fn ask_when_idle(&mut self, out: &mut Outbox<Self>) {
-        let waits = |question: &Question| question.round.is_some();
-        if self.leading().is_some_and(|leader| !leader.questions.front().is_some_and(waits)) {
+        let commit = self.commit;
+        let Some(leader) = self.leading() else { return };
+        let asked = |question: &Question| question.round.is_some();
+        if leader.first <= commit && !leader.questions.front().is_some_and(asked) {
             self.arm_flush(out);
         }
     }

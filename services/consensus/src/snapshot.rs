@@ -1,6 +1,6 @@
 //! Snapshots: taking them, sending them in pieces, and receiving them (section 5).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,9 +90,31 @@ pub(crate) struct Arriving {
     wanted: u64,
     configuration: Option<Arc<Configuration>>,
     assembly: Assembly,
+    /// Pieces that overtook others, and whether each is the last.
+    early: BTreeMap<u64, (Piece, bool)>,
 }
 
 impl Arriving {
+    fn new(last: (Index, Term)) -> Self {
+        let (assembly, early) = (Assembly::default(), BTreeMap::new());
+        Self { last, wanted: 0, configuration: None, assembly, early }
+    }
+
+    /// Takes a piece when its turn comes. True if that was the last one's.
+    fn receive(&mut self, number: u64, piece: (Piece, bool)) -> Result<bool, &'static str> {
+        if !(self.wanted..self.wanted + PIECES_LIMIT as u64).contains(&number) {
+            return Ok(false);
+        }
+        self.early.insert(number, piece);
+        while let Some((piece, done)) = self.early.remove(&self.wanted) {
+            self.take(piece)?;
+            if done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn take(&mut self, piece: Piece) -> Result<(), &'static str> {
         match piece {
             Piece::Configuration(_) if self.wanted > 0 => return Err("the members come first"),
@@ -221,16 +243,15 @@ impl Raft {
             return out.send(from, Message::Appended { term: self.term, round: 0, outcome });
         }
         if self.arriving.as_ref().is_none_or(|arriving| arriving.last != last) {
-            let assembly = Assembly::default();
-            self.arriving = Some(Arriving { last, wanted: 0, configuration: None, assembly });
+            self.arriving = Some(Arriving::new(last));
         }
         let arriving = self.arriving.as_mut().expect("it was just made");
-        if number == arriving.wanted {
-            if arriving.take(piece).is_err() {
+        match arriving.receive(number, (piece, done)) {
+            Ok(true) => return self.install(from, out),
+            Ok(false) => (),
+            Err(_) => {
                 self.ignored += 1;
                 self.arriving = None;
-            } else if done {
-                return self.install(from, out);
             }
         }
         let wanted = self.arriving.as_ref().map_or(0, |arriving| arriving.wanted);

@@ -59,7 +59,48 @@ pub struct MemberView {
     pub snapshot: bool,
 }
 
+/// Where a server stands: what costs nothing to look at, for whoever looks after every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// Its term.
+    pub term: Term,
+    /// Whether it leads.
+    pub leads: bool,
+    /// The first entry that its log has in memory.
+    pub first: Index,
+    /// The last entry of its log.
+    pub last: Index,
+    /// The last entry that it has applied.
+    pub applied: Index,
+    /// Bytes of its log in memory.
+    pub log_bytes: usize,
+    /// Bytes of its own entries that are not committed.
+    pub uncommitted: usize,
+    /// Requests that wait for entries, for the leader, and for rounds of questions.
+    pub waiting: [usize; 3],
+}
+
 impl Raft {
+    /// Where it stands.
+    pub fn marks(&self) -> Marks {
+        let leader = match &self.role {
+            Role::Leader(leader) => Some(leader),
+            Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        let questions = leader.map_or(0, |leader| leader.questions.len());
+        let passed_on = self.forwarded.len() + self.reads.count();
+        Marks {
+            term: self.term,
+            leads: leader.is_some(),
+            first: self.log.first(),
+            last: self.log.last().0,
+            applied: self.applied,
+            log_bytes: self.log.bytes(),
+            uncommitted: leader.map_or(0, |leader| leader.uncommitted),
+            waiting: [self.waiting.len(), passed_on, questions],
+        }
+    }
+
     pub(crate) fn look(&self) -> View {
         let leader = match &self.role {
             Role::Leader(leader) => Some(leader),

@@ -97,9 +97,14 @@ struct Volume {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct HealthCheck {
+    test: Test,
     interval: Option<String>,
     retries: Option<u32>,
 }
+
+/// The words of a health check's command; none for a line of shell.
+#[derive(Clone, Debug, Default)]
+struct Test(Vec<String>);
 
 /// When a service that has ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +186,9 @@ impl Service {
         ] {
             value.as_mut().map_or(Ok(()), |value| replace(place, value))?;
         }
+        for word in &mut self.healthcheck.test.0 {
+            replace("healthcheck.test", word)?;
+        }
         for address in &mut self.networks.0 {
             replace("networks.ipv4_address", address)?;
         }
@@ -227,6 +235,15 @@ impl Service {
     pub(crate) fn stop_grace_period(&self) -> Result<Duration> {
         duration_or(self.stop_grace_period.as_deref(), STOP_GRACE_PERIOD)
             .context("stop_grace_period")
+    }
+
+    /// The gRPC service that the health check of a role asks for, as in
+    /// `[CMD, /role, health, SERVICE]`; empty when it asks for the process as a whole.
+    pub(crate) fn health_service(&self) -> &str {
+        match self.healthcheck.test.0.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["CMD", _, "health", service] => service,
+            _ => "",
+        }
     }
 
     pub(crate) fn health_interval(&self) -> Result<Duration> {
@@ -430,6 +447,32 @@ impl<'de> Deserialize<'de> for Build {
     }
 }
 
+impl<'de> Deserialize<'de> for Test {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = Test;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a command as a list of words, or a line of shell")
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Test, E> {
+                Ok(Test::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Test, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = items.next_element()? {
+                    words.push(word);
+                }
+                Ok(Test(words))
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
 impl<'de> Deserialize<'de> for Volume {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Form;
@@ -592,6 +635,22 @@ mod tests {
         }
         let both = parse("services:\n  s: { image: ensemble/a, build: { args: { ROLE: b } } }\n");
         assert_eq!(both.services["s"].role(), Some("b"));
+    }
+
+    #[test]
+    fn a_health_check_asks_for_the_service_that_it_names() {
+        for (test, service) in [
+            ("[CMD, /role, health, '${S:-p.v1.T}']", "p.v1.T"),
+            ("[CMD, /role, health]", ""),
+            ("[CMD-SHELL, /role health x]", ""),
+            ("/role health x", ""),
+        ] {
+            let text = format!("services:\n  s:\n    healthcheck: {{ test: {test} }}\n");
+            let mut compose = parse(&text);
+            compose.interpolate(&|_| None).expect(&text);
+            assert_eq!(compose.services["s"].health_service(), service, "{test}");
+        }
+        assert_eq!(Service::default().health_service(), "");
     }
 
     #[test]

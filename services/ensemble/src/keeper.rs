@@ -249,7 +249,8 @@ impl<'a> Pulse<'a> {
     async fn change(&mut self) -> Change {
         loop {
             sleep(self.pause()).await;
-            let answer = check(self.unit.address, self.client_certs.as_deref(), "", ANSWER).await;
+            let (unit, certs) = (self.unit, self.client_certs.as_deref());
+            let answer = check(unit.address, certs, &unit.health_service, ANSWER).await;
             let reason = match answer {
                 Ok(Status::Serving) => {
                     self.failed = 0;

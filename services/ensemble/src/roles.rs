@@ -11,7 +11,9 @@ pub(crate) const HOLDER: &str = "host";
 
 /// All roles; a system is added here with one line.
 pub(crate) fn all() -> impl Iterator<Item = &'static Role> {
-    std::iter::once(&chassis::HOST).chain(overlay::ROLES.iter().copied()).chain(raft::ROLES.iter().copied())
+    std::iter::once(&chassis::HOST)
+        .chain(overlay::ROLES.iter().copied())
+        .chain(raft::ROLES.iter().copied())
 }
 
 /// The role of this name.

@@ -72,6 +72,8 @@ pub(crate) struct Unit {
     pub(crate) after: Vec<(usize, Condition)>,
     pub(crate) restart: Restart,
     pub(crate) stop_grace_period: Duration,
+    /// The gRPC service whose health is asked for; the process as a whole when it is empty.
+    pub(crate) health_service: String,
     pub(crate) health_interval: Duration,
     pub(crate) health_retries: u32,
     /// Folders and files that must exist before it starts; the folders of volumes are made.
@@ -342,6 +344,7 @@ impl Topology {
             after: after.collect(),
             restart: service.restart()?,
             stop_grace_period: service.stop_grace_period()?,
+            health_service: service.health_service().to_owned(),
             health_interval: service.health_interval()?,
             health_retries: service.health_retries(),
             mounts: mounts.into_iter().map(|(_, path)| path).collect(),

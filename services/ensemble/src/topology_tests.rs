@@ -75,6 +75,29 @@ fn the_overlay_is_six_roles_on_loopback() {
 }
 
 #[test]
+fn the_store_is_five_nodes_on_loopback_each_with_a_volume_of_its_own() {
+    let caller = environment(&[("RAFT_5_PORT", "40005")]);
+    let plan = own(&caller).plan(&profiles(&["raft"]), &caller).expect("a plan");
+    let volumes = repository().join(STATE_FOLDER).join("volumes");
+    let members = "1=127.0.0.1:50071, 2=127.0.0.1:50072, 3=127.0.0.1:50073, 4=127.0.0.1:50074, \
+                   5=127.0.0.1:40005";
+    let ports = [50071, 50072, 50073, 50074, 40005];
+    assert_eq!(plan.units.len(), ports.len());
+    for (number, (unit, port)) in (1..).zip(plan.units.iter().zip(ports)) {
+        assert_eq!(unit.service, format!("raft-{number}"));
+        assert_eq!(unit.role.name, "raft-node");
+        assert_eq!(unit.address.to_string(), format!("127.0.0.1:{port}"));
+        assert_eq!(unit.environment["RAFT_MEMBERS"], members);
+        let volume = volumes.join(&unit.service);
+        assert_eq!(unit.environment["RAFT_DIRECTORY"], volume.display().to_string());
+        assert_eq!(unit.mounts, [MountedPath::Volume(volume)]);
+        assert_eq!(unit.health_service, "ensemble.raft.v1.StoreService");
+    }
+    let overlay = own(&caller).plan(&Selection::default(), &caller).expect("a plan");
+    assert_eq!(overlay.units[0].health_service, "");
+}
+
+#[test]
 fn a_host_runs_its_own_three_at_their_real_addresses() {
     let caller = environment(&[("HOST_1", "10.1.1.1"), ("HOST_2", "10.1.1.2")]);
     let topology = own(&caller);

@@ -32,6 +32,8 @@ use self::ask::Ask;
 use self::error::{Names, Verdict, judge};
 use self::nodes::{Nodes, Target, Whom};
 
+pub use consensus::store::{KEY_LIMIT, VALUE_LIMIT};
+
 pub use self::error::Error;
 pub use self::leases::{LeaseKeeper, LeaseState};
 pub use self::node::Node;

@@ -8,6 +8,7 @@ mod health;
 mod logs;
 mod overlay;
 mod ps;
+mod raft;
 mod role;
 mod up;
 
@@ -52,6 +53,7 @@ enum Command {
     Health(health::Arguments),
     Certs(certs::Arguments),
     Overlay(overlay::Arguments),
+    Raft(raft::Arguments),
     Role(role::Arguments),
     Completions(completions::Arguments),
 }
@@ -111,6 +113,7 @@ impl Cli {
                 Some(Command::Health(arguments)) => health::run(&arguments, &context).await,
                 Some(Command::Certs(arguments)) => certs::run(&arguments, &context),
                 Some(Command::Overlay(arguments)) => overlay::run(arguments, &context).await,
+                Some(Command::Raft(arguments)) => raft::run(arguments, &context).await,
                 Some(Command::Role(arguments)) => role::run(arguments),
                 Some(Command::Completions(arguments)) => completions::run(&arguments),
             }

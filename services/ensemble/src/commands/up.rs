@@ -143,6 +143,9 @@ fn suggestions(state: &State) -> Vec<(String, String)> {
     let has = |role: &str| state.services.iter().any(|service| service.role == role);
     if has("overlay-leader") {
         suggest(format!("{program} overlay forward hello"), "a request through A to F".into());
+    } else if has("raft-node") {
+        let command = format!("{program} raft status");
+        suggest(command, "who leads the replicated store, and how far its nodes are".into());
     } else if let Some(ServiceState { service, .. }) = state.services.first() {
         let command = format!("{program} logs {service} --follow");
         suggest(command, "what one of them says".into());

@@ -69,7 +69,7 @@ fn every_shell_gets_completions() {
 #[test]
 fn every_command_explains_itself_with_examples() {
     let site = Site::new();
-    for command in ["up", "ps", "logs", "down", "health", "certs", "role", "completions"] {
+    for command in ["up", "ps", "logs", "down", "health", "certs", "raft", "role", "completions"] {
         let help = site.succeed(&[command, "--help"]);
         assert!(help.contains("Examples:\n  "), "{command}: {help}");
         assert!(help.contains(&format!("ensemble {command}")), "{command}: {help}");

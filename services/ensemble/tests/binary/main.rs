@@ -3,4 +3,5 @@
 mod commands;
 mod overlay;
 mod processes;
+mod raft;
 mod site;

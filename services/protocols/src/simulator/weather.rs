@@ -74,8 +74,8 @@ impl Weather {
     }
 
     /// A fair network on a bad day: 1 to 10 ms, one message in a hundred lost and as many
-    /// repeated, and now and then a crash, a cut or a pause of about a second. Disks take 1 to 5 ms,
-    /// and one sync in a hundred up to 100 ms.
+    /// repeated, and now and then a crash, a cut or a pause of about a second. A disk takes 1 to
+    /// 5 ms, and for one sync in a hundred up to 100 ms.
     pub fn mild() -> Self {
         let spell = |between| Spell {
             between: Duration::from_secs(between),

@@ -31,7 +31,8 @@ pub enum Error {
     Unknown(String),
     /// Nothing was done: the request itself is wrong, and will be next time.
     Invalid(String),
-    /// Nothing was done: the store holds as many bytes as it may. Delete something first.
+    /// Nothing was done: a limit is reached that does not pass by itself. The store holds as many
+    /// bytes as it may, for one; then something must be deleted first.
     Full(String),
     /// Nothing was done: the state of the cluster does not allow it, and the text says why.
     Refused(String),
@@ -69,11 +70,11 @@ impl Error {
         match self {
             Self::Unavailable(_) => "nothing was done; ask again",
             Self::Unknown(_) => "it may have been carried out; look before asking again",
-            Self::Full(_) => "delete something first",
             Self::NoSession(_) => "open another and look what was carried out",
             Self::Forgotten => "look what there is",
             Self::Compacted { .. } => "read everything, and watch from there",
-            Self::Invalid(_) | Self::Refused(_) | Self::NoLease(_) => "",
+            // These say it themselves.
+            Self::Invalid(_) | Self::Full(_) | Self::Refused(_) | Self::NoLease(_) => "",
         }
     }
 
@@ -99,8 +100,7 @@ impl fmt::Display for Error {
         match self {
             Self::Unavailable(text) => write!(f, "not available: {text}"),
             Self::Unknown(text) => write!(f, "the outcome is not known: {text}"),
-            Self::Invalid(text) | Self::Refused(text) => f.write_str(text),
-            Self::Full(text) => write!(f, "the store is full: {text}"),
+            Self::Invalid(text) | Self::Full(text) | Self::Refused(text) => f.write_str(text),
             Self::NoLease(lease) => write!(f, "there is no lease {lease}"),
             Self::NoSession(session) => write!(f, "there is no session {session}"),
             Self::Forgotten => write!(f, "the answer is not kept any more"),

@@ -30,6 +30,8 @@ pub struct Watch {
     waiting: VecDeque<Event>,
     /// The version that everything received takes into account.
     received: u64,
+    /// Whether the node that serves it has said more than its first word.
+    fruitful: bool,
 }
 
 impl Watch {
@@ -40,7 +42,8 @@ impl Watch {
     ) -> Result<Self, Error> {
         let received = after.unwrap_or(0);
         let waiting = VecDeque::new();
-        let mut watch = Self { client, prefix, after, serving: None, waiting, received };
+        let mut watch =
+            Self { client, prefix, after, serving: None, waiting, received, fruitful: true };
         watch.connect().await?;
         Ok(watch)
     }
@@ -62,7 +65,10 @@ impl Watch {
             }
             let (stream, _) = self.serving.as_mut().expect("it was connected");
             match timeout(SILENCE_LIMIT, stream.message()).await {
-                Ok(Ok(Some(answer))) => self.take(answer),
+                Ok(Ok(Some(answer))) => {
+                    self.fruitful = true;
+                    self.take(answer);
+                }
                 Ok(Ok(None)) => self.serving = None,
                 Ok(Err(status)) => self.part(&status)?,
                 Err(_) => {
@@ -88,6 +94,10 @@ impl Watch {
     async fn connect(&mut self) -> Result<(), Error> {
         let deadline = self.client.until();
         let mut course = Course::default();
+        if !self.fruitful {
+            // Nodes that begin to serve it and end at once are given time.
+            self.client.pause(&mut course, deadline).await;
+        }
         loop {
             let reached = self.client.nodes.reach(Whom::Anyone, deadline).await;
             let (channel, target) = reached.map_err(|reason| course.end_with(reason))?;
@@ -101,6 +111,7 @@ impl Watch {
             match timeout_at(until, first).await {
                 Ok(Ok((stream, Some(first)))) => {
                     self.client.nodes.served(&target);
+                    self.fruitful = false;
                     self.serving = Some((stream, target));
                     self.take(first);
                     return Ok(());
@@ -109,9 +120,7 @@ impl Watch {
                 Ok(Err(status)) => {
                     let verdict =
                         self.client.learn(&target, &status, Names::default(), &mut course);
-                    if let Verdict::Final(error) = verdict {
-                        return Err(error);
-                    }
+                    finally(verdict)?;
                 }
                 Err(_) => {
                     self.client.no_answer(&target, until < deadline, &mut course);
@@ -138,14 +147,21 @@ impl Watch {
     fn part(&mut self, status: &Status) -> Result<(), Error> {
         let Some((_, target)) = self.serving.take() else { return Ok(()) };
         let mut course = Course::default();
-        match self.client.learn(&target, status, Names::default(), &mut course) {
-            Verdict::Final(error) => Err(error),
-            Verdict::NotLeader(_)
-            | Verdict::Undone
-            | Verdict::Busy(_)
-            | Verdict::Unconnected
-            | Verdict::Broken
-            | Verdict::Doubtful => Ok(()),
-        }
+        finally(self.client.learn(&target, status, Names::default(), &mut course))
+    }
+}
+
+/// What no other node would do better.
+fn finally(verdict: Verdict) -> Result<(), Error> {
+    match verdict {
+        // One node may have as many watches as it takes.
+        Verdict::Final(Error::Full(_)) => Ok(()),
+        Verdict::Final(error) => Err(error),
+        Verdict::NotLeader(_)
+        | Verdict::Undone
+        | Verdict::Busy(_)
+        | Verdict::Unconnected
+        | Verdict::Broken
+        | Verdict::Doubtful => Ok(()),
     }
 }

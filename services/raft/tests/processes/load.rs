@@ -146,11 +146,7 @@ impl Book {
         let mut history = self.history.lock().unwrap();
         match answer {
             Ok(answer) => {
-                let version = match &answer {
-                    Answer::Put { version, .. } => Some(version.0),
-                    Answer::Item(Some(item)) | Answer::Unmet(Some(item)) => Some(item.version.0),
-                    _ => None,
-                };
+                let version = seen(&answer);
                 history.answer(id, self.began.elapsed(), answer);
                 self.done.fetch_add(1, Ordering::Relaxed);
                 version
@@ -162,6 +158,17 @@ impl Book {
             }
         }
     }
+}
+
+/// The version that an answer shows.
+fn seen(answer: &Answer) -> Option<u64> {
+    if let Answer::Put { version, .. } = answer {
+        return Some(version.0);
+    }
+    if let Answer::Item(Some(item)) | Answer::Unmet(Some(item)) = answer {
+        return Some(item.version.0);
+    }
+    None
 }
 
 fn told(condition: &Condition) -> store::Condition {

@@ -1,6 +1,8 @@
 //! Real nodes on loopback, killed, paused, restarted and robbed, while clients work: what they are
 //! told is one history throughout.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../../../consensus/tests/linear/mod.rs"]
 mod linear;
 

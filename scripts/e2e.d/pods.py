@@ -1,0 +1,112 @@
+"""Containers that stand for the pods of a StatefulSet: the same image, environment, user, names,
+probes and rights, on a network like a cluster's. What no cluster here can prove, they do."""
+
+import json
+import pathlib
+import re
+
+import manifests
+import topology
+
+NETWORK = f"{topology.PROJECT}-pods"
+SUBNET = "10.244.77"
+
+
+class Pods:
+    """The pods of one StatefulSet."""
+
+    def __init__(self, resources: list[dict], volumes: pathlib.Path):
+        self.volumes = volumes
+        self.set = manifests.of_kind(resources, "StatefulSet")[0]
+        self.spec = manifests.pod(self.set)
+        self.container = self.spec["containers"][0]
+        topology.command("docker", "network", "create", "--subnet", f"{SUBNET}.0/24", NETWORK)
+
+    def name(self, ordinal: int) -> str:
+        """The name of a pod."""
+        return f"{self.set['metadata']['name']}-{ordinal}"
+
+    def docker_name(self, ordinal: int) -> str:
+        """The name of its container."""
+        return f"{topology.PROJECT}-pod-{self.name(ordinal)}"
+
+    def environment(self, ordinal: int, address: str) -> dict[str, str]:
+        """The variables of a pod, with references replaced."""
+        fields = {"metadata.name": self.name(ordinal), "status.podIP": address}
+        found: dict[str, str] = {}
+        for each in self.container["env"]:
+            if "valueFrom" in each:
+                found[each["name"]] = fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+            else:
+                known = dict(found)
+                found[each["name"]] = re.sub(
+                    r"\$\((\w+)\)", lambda name, known=known: known[name[1]], each["value"]
+                )
+        return found
+
+    def volume(self, ordinal: int, claim: str) -> pathlib.Path:
+        """What a freshly formatted disk is, once its group is that of the pod."""
+        path = self.volumes / f"{claim}-{self.name(ordinal)}"
+        if not path.exists():
+            (path / "lost+found").mkdir(parents=True, mode=0o700)
+            topology.command("chown", f"0:{self.spec['securityContext']['fsGroup']}", str(path))
+            path.chmod(0o2775)
+        return path
+
+    def start(self, ordinal: int, last: int) -> None:
+        """Starts a pod, at an address that ends so."""
+        address, security = f"{SUBNET}.{last}", self.spec["securityContext"]
+        port = self.container["ports"][0]["containerPort"]
+        mounts = [
+            f"{self.volume(ordinal, each['name'])}:{each['mountPath']}"
+            for each in self.container["volumeMounts"]
+        ]
+        options = {
+            "--name": self.docker_name(ordinal),
+            "--label": f"{topology.PROJECT}=pod",
+            "--hostname": self.name(ordinal),
+            "--network": NETWORK,
+            "--network-alias": f"{self.name(ordinal)}.{self.set['spec']['serviceName']}",
+            "--ip": address,
+            "--publish": f"127.0.0.1::{port}",
+            "--user": f"{security['runAsUser']}:{security['runAsGroup']}",
+            "--cap-drop": "ALL",
+            "--security-opt": "no-new-privileges:true",
+            "--memory": self.container["resources"]["limits"]["memory"].removesuffix("i"),
+        }
+        words = [word for pair in options.items() for word in pair]
+        words += [word for each in mounts for word in ("--volume", each)]
+        for name, value in self.environment(ordinal, address).items():
+            words += ["--env", f"{name}={value}"]
+        image = self.container["image"]
+        topology.command("docker", "run", "--detach", "--read-only", *words, image)
+
+    def stop(self, ordinal: int) -> None:
+        """Ends a pod as Kubernetes does; its volume stays."""
+        grace = str(self.spec["terminationGracePeriodSeconds"])
+        topology.command("docker", "stop", "--time", grace, self.docker_name(ordinal))
+        topology.command("docker", "rm", self.docker_name(ordinal))
+
+    def port(self, ordinal: int) -> int:
+        """Where it is reached from here."""
+        name = self.docker_name(ordinal)
+        found = json.loads(topology.command("docker", "inspect", name))[0]
+        return int(next(iter(found["NetworkSettings"]["Ports"].values()))[0]["HostPort"])
+
+    def passes(self, ordinal: int, probe: str) -> bool:
+        """Whether a probe of its passes."""
+        command = self.container[probe]["exec"]["command"]
+        try:
+            topology.command("docker", "exec", self.docker_name(ordinal), *command)
+        except RuntimeError:
+            return False
+        return True
+
+    def last_logs(self) -> str:
+        """The last lines of every pod there is."""
+        found = []
+        for ordinal in range(9):
+            name = self.docker_name(ordinal)
+            lines = topology.command("docker", "logs", "--tail", "8", name, fails=True)
+            found += [f"    {self.name(ordinal)}: {line[:300]}" for line in lines.splitlines()]
+        return "\n".join(found)
