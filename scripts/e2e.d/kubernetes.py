@@ -141,8 +141,13 @@ def members(port: int) -> dict[int, int]:
 
 
 def put(port: int, key: str) -> None:
-    """Writes."""
-    rpc.call(rpc.schema(port), port, f"{STORE}/Put", 5, key=key.encode(), value=b"1")
+    """Writes, as soon as there is a leader to write it."""
+
+    def done() -> bool:
+        fields = {"key": key.encode(), "value": b"1"}
+        return rpc.call(rpc.schema(port), port, f"{STORE}/Put", 5, **fields).done
+
+    until(f"{key!r} is written", 10, done)
 
 
 def has(port: int, key: str) -> bool:

@@ -301,7 +301,11 @@ def logged() -> str:
     return f"{count} lines"
 
 
-@check("every node stops by itself within its grace, and nothing is left of the store", *NODES)
+@check(
+    "every node stops by itself within its grace, and nothing is left of the store",
+    *NODES,
+    phase="end",
+)
 def stops() -> str:
     started = time.monotonic()
     compose("stop")

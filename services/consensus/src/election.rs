@@ -25,7 +25,7 @@ impl Raft {
             self.heard = None;
         }
         self.be_patient(out);
-        if !self.is_voter(self.config.me) {
+        if !self.may_stand() {
             self.role = Role::Follower;
             return;
         }
@@ -173,11 +173,13 @@ impl Raft {
         }
         out.notify(Notice::Occurred(Occurrence::SteppedDown(self.term)));
         // What has not left this server never will.
+        let unsent = self.log.slice(leader.flushed.next(), usize::MAX, usize::MAX);
         self.truncate(leader.flushed.next());
         out.notify(Notice::Configured(self.configuration().clone()));
-        let unsent = self.waiting.extract_if(leader.flushed.next().., |_, _| true);
-        for (_, (_, origin)) in unsent.collect::<Vec<_>>() {
-            self.refuse(origin, Refusal::NotLeader(None), out);
+        for entry in unsent {
+            if let Some(origin) = self.waiting.remove(&(entry.term, entry.index)) {
+                self.refuse(origin, Refusal::NotLeader(None), out);
+            }
         }
         self.refuse_reads(*leader, out);
     }
@@ -189,8 +191,11 @@ impl Raft {
         }
         self.leader_gone = false;
         if leader != self.leader {
-            self.leader = leader;
+            let before = std::mem::replace(&mut self.leader, leader);
             self.abandon_forwarded(out);
+            if leader.is_none() && before != Some(self.config.me) {
+                out.notify(Notice::Occurred(Occurrence::Bereft(self.term)));
+            }
             if let Some(leader) = leader {
                 self.end_transfer(leader, out);
                 if leader != self.config.me {

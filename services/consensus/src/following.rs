@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use protocols::{NodeId, Outbox};
 
-use crate::{
-    Entry, Index, Message, Mismatch, Notice, Payload, Raft, Record, Refusal, Role, Term, Timer,
-};
+use crate::{Entry, Index, Message, Mismatch, Notice, Payload, Raft, Record, Role, Term, Timer};
 
 impl Raft {
     /// Something came from the leader of `term`. False if it does not lead any more; it is told.
@@ -105,7 +103,6 @@ impl Raft {
         }
         if entry.index <= self.log.last().0 {
             self.truncate(entry.index);
-            self.log_ends(out);
             out.notify(Notice::Configured(self.configuration().clone()));
         }
         let mut configured = false;
@@ -118,14 +115,6 @@ impl Raft {
             out.notify(Notice::Configured(self.configuration().clone()));
         }
         Some(())
-    }
-
-    /// The log has become shorter: whoever waits for what it had waits in vain.
-    pub(crate) fn log_ends(&mut self, out: &mut Outbox<Self>) {
-        let gone = self.waiting.extract_if(self.log.last().0.next().., |_, _| true);
-        for (_, (_, origin)) in gone.collect::<Vec<_>>() {
-            self.refuse(origin, Refusal::Overwritten, out);
-        }
     }
 }
 

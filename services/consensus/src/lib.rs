@@ -163,8 +163,9 @@ pub struct Raft {
     flush_armed: bool,
     arriving: Option<Arriving>,
 
-    /// Who waits for an entry of the log, and of which term it must be.
-    waiting: BTreeMap<Index, (Term, Origin)>,
+    /// Who waits for an entry, in the log or not: as long as no entry of a later term is committed,
+    /// it may yet be, through another server that has it (figure 3.7).
+    waiting: BTreeMap<(Term, Index), Origin>,
     /// What was passed on to the leader, by the ticket of that.
     forwarded: BTreeMap<Ticket, Forwarded>,
     /// The last ticket that was used towards a leader.

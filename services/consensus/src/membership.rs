@@ -65,6 +65,13 @@ impl Raft {
         member.is_some_and(|member| member.standing == Standing::Voter)
     }
 
+    /// Whether it votes by its latest members or, as long as those may be overwritten, by the ones
+    /// before: without whom they were to do without, they might never be committed (4.2.2).
+    pub(crate) fn may_stand(&self) -> bool {
+        let mut members = self.configurations.iter().map(|(_, of)| of.members.get(&self.config.me));
+        members.any(|member| member.is_some_and(|member| member.standing == Standing::Voter))
+    }
+
     /// Whether these are more than half of the voters.
     pub(crate) fn is_quorum(&self, nodes: &BTreeSet<NodeId>) -> bool {
         let (mut all, mut with) = (0, 0);

@@ -1,7 +1,8 @@
 //! Commands: how they come into the log and their answers come back, and how many there may be.
 //!
 //! A leader that is deposed keeps those who wait: if their entries are committed after all they get
-//! their answers, and if others take their place they are told that nothing was done.
+//! their answers, and if an entry of a later leader is, they are told that nothing was done. That
+//! another entry stands in the place of theirs means nothing until it is committed (figure 3.7).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -144,8 +145,8 @@ impl Raft {
         answer: Option<Answer>,
         out: &mut Outbox<Self>,
     ) {
-        let Some((term, origin)) = self.waiting.remove(&entry.index) else { return };
-        assert_eq!(term, entry.term, "what is overwritten is not waited for");
+        self.give_up_before(entry.term, out);
+        let Some(origin) = self.waiting.remove(&(entry.term, entry.index)) else { return };
         match (origin, answer) {
             (Origin::Local(ticket), Some(answer)) => {
                 out.notify(Notice::Answered(ticket, answer, entry.index));
@@ -154,6 +155,16 @@ impl Raft {
                 out.send(peer, Message::Proposed(ticket, Ok(answer)));
             }
             (origin, _) => self.done(origin, out),
+        }
+    }
+
+    /// An entry of this term is committed: what waits of earlier terms is in no later leader's log.
+    pub(crate) fn give_up_before(&mut self, term: Term, out: &mut Outbox<Self>) {
+        while let Some(first) = self.waiting.first_entry()
+            && first.key().0 < term
+        {
+            let origin = first.remove();
+            self.refuse(origin, Refusal::Overwritten, out);
         }
     }
 

@@ -100,7 +100,7 @@ impl Raft {
         leader.uncommitted += size(&entry);
         self.push(Arc::new(entry));
         if let Some(origin) = origin {
-            self.waiting.insert(index, (term, origin));
+            self.waiting.insert((term, index), origin);
         }
         self.arm_flush(out);
     }
@@ -113,7 +113,7 @@ impl Raft {
         let near = near.filter(|(_, progress)| now.saturating_sub(progress.heard) <= patience);
         let mut near = near.map(|(peer, _)| *peer).collect::<BTreeSet<_>>();
         near.insert(self.config.me);
-        if !self.is_quorum(&near) && self.is_voter(self.config.me) {
+        if !self.is_quorum(&near) {
             let term = self.term;
             return self.follow(now, term, None, out);
         }
@@ -164,13 +164,18 @@ impl Raft {
             let Role::Leader(leader) = &mut self.role else { return sent };
             let round = leader.round;
             let Some(progress) = leader.progress.get_mut(&peer) else { return sent };
-            if last < progress.next || !progress.has_room(flight) {
+            let before = progress.next.previous();
+            if last <= before {
                 return sent;
             }
-            let before = progress.next.previous();
-            if before < base {
+            // Even if there is no room: what is under way may be lost, and no sign of life can
+            // tell, because the entry that it would name was dropped.
+            if before < base && !matches!(progress.pace, Pace::Ship(_)) {
                 self.ship(peer, out);
                 return true;
+            }
+            if !progress.has_room(flight) {
+                return sent;
             }
             let count = usize::try_from(last.0 - before.0).unwrap_or(usize::MAX);
             let entries = self.log.slice(before.next(), count.min(ENTRIES_LIMIT), message_bytes);

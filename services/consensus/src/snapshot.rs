@@ -266,12 +266,13 @@ impl Raft {
         };
         let snapshot = Arc::new(snapshot);
         out.persist(Record::Install(snapshot.clone()));
-        let gone = self.waiting.extract_if(..=snapshot.last.0, |_, _| true).collect::<Vec<_>>();
-        for (_, (_, origin)) in gone {
+        let (last, term) = snapshot.last;
+        let within = self.waiting.extract_if(.., |(_, index), _| *index <= last);
+        for (_, origin) in within.collect::<Vec<_>>() {
             self.refuse(origin, Refusal::Unknown, out);
         }
+        self.give_up_before(term, out);
         self.restore(&snapshot);
-        self.log_ends(out);
         out.notify(Notice::Occurred(Occurrence::Installed(snapshot.last.0)));
         out.notify(Notice::Settled(snapshot.configuration.clone()));
         out.notify(Notice::Configured(self.configuration().clone()));

@@ -357,6 +357,8 @@ pub enum Occurrence {
     SteppedDown(Term),
     /// It follows this leader.
     Followed(NodeId, Term),
+    /// The leader that it followed has fallen silent.
+    Bereft(Term),
     /// It has taken a snapshot of everything up to this entry.
     Compacted(Index),
     /// It has received a snapshot of everything up to this entry.

@@ -10,4 +10,7 @@ mod service;
 pub mod storage;
 mod wire;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use self::role::{NODE, ROLES};

@@ -261,16 +261,18 @@ impl Service {
             Occurrence::Followed(leader, term) => {
                 format!("follows {} in term {}", leader.0, term.0)
             }
+            Occurrence::Bereft(term) => format!("hears no leader in term {}", term.0),
             Occurrence::Compacted(index) => format!("snapshot up to {index}"),
             Occurrence::Installed(index) => format!("snapshot up to {index} received"),
             Occurrence::Removed => "removed from the cluster".to_owned(),
         };
         match occurrence {
             Occurrence::Won(_) | Occurrence::Followed(..) => self.0.led.send_replace(true),
-            Occurrence::Stood(_) | Occurrence::SteppedDown(_) | Occurrence::Removed => {
+            Occurrence::Stood(_) | Occurrence::SteppedDown(_) | Occurrence::Bereft(_) => {
                 self.0.led.send_replace(false)
             }
-            Occurrence::Compacted(_) | Occurrence::Installed(_) => false,
+            // Who is removed hears no leader soon, unless it reads that in its own past.
+            Occurrence::Compacted(_) | Occurrence::Installed(_) | Occurrence::Removed => false,
         };
         self.0.events.tell(&told);
     }

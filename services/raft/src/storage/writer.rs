@@ -5,7 +5,7 @@
 //! nobody knows.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
@@ -69,6 +69,30 @@ pub(super) struct Writer {
     progress: watch::Sender<Progress>,
     /// For threads that have something to tell.
     jobs: mpsc::WeakSender<Job>,
+    /// Who waits for the end.
+    closing: Option<Done<()>>,
+}
+
+/// The writer, until it has ended: its thread has it while it works, and whoever has little to
+/// write may have it meanwhile.
+pub(super) type Shared = Arc<Mutex<Option<Writer>>>;
+
+/// Lets the writer do what it is asked until nobody asks any more.
+pub(super) fn run(shared: &Shared, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(job) = jobs.blocking_recv() {
+        let mut held = shared.lock().expect("no holder panics");
+        let Some(writer) = held.as_mut() else { return };
+        writer.work(job);
+        if writer.has_ended() {
+            break;
+        }
+    }
+    // Whoever asks from here on learns that it has ended.
+    drop(jobs);
+    let ended = shared.lock().expect("no holder panics").take();
+    if let Some(writer) = ended {
+        writer.end();
+    }
 }
 
 impl Writer {
@@ -99,46 +123,48 @@ impl Writer {
             waiting: None,
             progress,
             jobs,
+            closing: None,
         };
         writer.prepare();
         writer
     }
 
-    /// Does what it is asked until nobody asks any more.
-    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut closing = None;
-        while let Some(job) = jobs.blocking_recv() {
-            match job {
-                Job::Persist(records, done) => {
-                    let outcome = self.attempt(|writer| writer.persist(records));
-                    let _ = done.send(outcome);
-                }
-                Job::Describe(meta, done) => {
-                    let outcome = self.attempt(|writer| {
-                        let wrote = meta.write(&writer.directory);
-                        wrote.map_err(|error| writer.directory.failure("write meta", &error))
-                    });
-                    let _ = done.send(outcome);
-                }
-                Job::Written(name, outcome) => {
-                    self.compacting = false;
-                    // Whoever waits for it learns of a failure from the progress.
-                    let _ = self.attempt(|writer| writer.written(name, outcome));
-                }
-                Job::Close(done) => closing = Some(done),
+    /// Does what it is asked.
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Persist(records, done) => {
+                let _ = done.send(self.persist(records));
             }
-            if closing.is_some() && !self.compacting {
-                break;
+            Job::Describe(meta, done) => {
+                let outcome = self.attempt(|writer| {
+                    let wrote = meta.write(&writer.directory);
+                    wrote.map_err(|error| writer.directory.failure("write meta", &error))
+                });
+                let _ = done.send(outcome);
             }
+            Job::Written(name, outcome) => {
+                self.compacting = false;
+                // Whoever waits for it learns of a failure from the progress.
+                let _ = self.attempt(|writer| writer.written(name, outcome));
+            }
+            Job::Close(done) => self.closing = Some(done),
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.closing.is_some() && !self.compacting
+    }
+
+    /// Ends it.
+    fn end(mut self) {
         let failure = self.progress.borrow().failure.clone();
         if let Some(next) = self.next.take() {
             // Whether it could be made matters to nobody any more.
             let _ = next.join();
         }
+        let closing = self.closing.take();
         // The lock is given back before anyone learns that this has ended.
         drop(self);
-        drop(jobs);
         if let Some(done) = closing {
             let _ = done.send(failure.map_or(Ok(()), |failure| Err(anyhow::anyhow!(failure))));
         }
@@ -157,7 +183,12 @@ impl Writer {
         })
     }
 
-    fn persist(&mut self, records: Vec<Record>) -> anyhow::Result<()> {
+    /// Makes records durable.
+    pub(super) fn persist(&mut self, records: Vec<Record>) -> anyhow::Result<()> {
+        self.attempt(|writer| writer.keep(records))
+    }
+
+    fn keep(&mut self, records: Vec<Record>) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(records.len());
         for record in records {
             match record {
