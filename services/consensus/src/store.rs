@@ -53,6 +53,9 @@ pub const SESSIONS_LIMIT: usize = 10_000;
 pub const ANSWERS_LIMIT: usize = 256;
 /// Bytes of values in the answers that are kept for one session, unless one alone is longer.
 pub const ANSWER_BYTES_LIMIT: usize = 1 << 20;
+/// Bytes of values in the answers that are kept for all sessions; more, and those that were idle
+/// longest are closed.
+pub const SESSIONS_BYTES_LIMIT: usize = 32 << 20;
 /// How long a session lives without a command.
 pub const SESSION_PATIENCE: Duration = Duration::from_secs(3600);
 /// Bytes of events that the history keeps, each counted with its key, its value and a constant.

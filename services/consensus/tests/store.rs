@@ -9,7 +9,8 @@ use std::time::Duration;
 use consensus::store::{
     ANSWER_BYTES_LIMIT, ANSWERS_LIMIT, Action, Answer, Assembly, Command, Compacted, Condition,
     Counts, Event, HISTORY_BYTES_LIMIT, Item, Key, LeaseId, Ordinal, Query, RANGE_BYTES_LIMIT,
-    SESSION_PATIENCE, SESSIONS_LIMIT, Session, SessionId, Store, VALUE_LIMIT, Value, check,
+    SESSION_PATIENCE, SESSIONS_BYTES_LIMIT, SESSIONS_LIMIT, Session, SessionId, Store, VALUE_LIMIT,
+    Value, check,
 };
 use consensus::{Index, Time};
 use rand::rngs::StdRng;
@@ -612,6 +613,33 @@ fn a_session_keeps_no_more_values_than_its_limit() {
     scene.ask(0, 1, [4, 0], absent());
     assert_eq!(scene.ask(0, 1, [1, 0], absent()), Answer::Forgotten);
     assert!(matches!(scene.ask(0, 1, [2, 0], absent()), Answer::Unmet(Some(_))));
+}
+
+#[test]
+fn sessions_that_hold_too_much_together_close_those_that_were_idle_longest() {
+    let mut scene = Scene::default();
+    scene.act(0, put("large", &"x".repeat(VALUE_LIMIT), None));
+    let sessions = (SESSIONS_BYTES_LIMIT / VALUE_LIMIT) as u64;
+    let absent =
+        || Action::Delete { key: bytes("large"), condition: Condition::Version(Index(9_999)) };
+    // As many as hold the limit, and one more that makes it too much.
+    let opened = (0..=sessions).map(|_| match scene.act(0, Action::OpenSession) {
+        Answer::Opened(id) => id.0,
+        other => panic!("{other:?}"),
+    });
+    let opened = opened.collect::<Vec<_>>();
+    for (time, session) in (1..).zip(&opened) {
+        assert!(matches!(scene.ask(time, *session, [1, 0], absent()), Answer::Unmet(Some(_))));
+    }
+    let first = SessionId(opened[0]);
+    assert_eq!(scene.ask(99, opened[0], [2, 1], absent()), Answer::NoSession(first));
+    // Whoever says what it has makes room for others.
+    for session in &opened[1..] {
+        scene.ask(100, *session, [2, 1], put("small", "x", None));
+    }
+    assert_eq!(scene.store.counts().sessions, sessions);
+    assert!(matches!(scene.ask(101, opened[1], [3, 2], absent()), Answer::Unmet(Some(_))));
+    assert_eq!(scene.store.counts().sessions, sessions);
 }
 
 #[test]

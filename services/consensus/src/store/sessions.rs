@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::pages::Pages;
 use super::{
-    ANSWER_BYTES_LIMIT, ANSWERS_LIMIT, Answer, Ordinal, SESSION_PATIENCE, SESSIONS_LIMIT, SessionId,
+    ANSWER_BYTES_LIMIT, ANSWERS_LIMIT, Answer, Ordinal, SESSION_PATIENCE, SESSIONS_BYTES_LIMIT,
+    SESSIONS_LIMIT, SessionId,
 };
 use crate::Time;
 
@@ -29,20 +30,28 @@ pub struct Session {
 }
 
 impl Session {
-    fn forget(&mut self, through: u64) {
+    /// Forgets answers, and tells how many bytes of values they held.
+    fn forget(&mut self, through: u64) -> usize {
         self.forgotten = self.forgotten.max(through);
+        let mut freed = 0;
         while let Some(first) = self.answers.first_entry()
             && *first.key() <= self.forgotten
         {
-            first.remove();
+            freed += value_bytes(&first.remove());
         }
+        freed
+    }
+
+    /// Bytes of the values that its answers hold.
+    fn bytes(&self) -> usize {
+        self.answers.values().map(value_bytes).sum()
     }
 
     fn keep(&mut self, sequence: u64, answer: Answer) {
         let mut held = 0;
         // Other answers hold nothing that could have come to be too much.
         if value_bytes(&answer) != 0 {
-            held = value_bytes(&answer) + self.answers.values().map(value_bytes).sum::<usize>();
+            held = value_bytes(&answer) + self.bytes();
         }
         self.answers.insert(sequence, answer);
         while ANSWERS_LIMIT < self.answers.len()
@@ -66,6 +75,8 @@ pub(super) struct Sessions {
     sessions: Pages<SessionId, Arc<Session>>,
     /// The same by when they were last used.
     idle: Pages<(Time, SessionId), ()>,
+    /// Bytes of the values that the answers of all hold.
+    bytes: usize,
 }
 
 impl Sessions {
@@ -96,6 +107,7 @@ impl Sessions {
 
     /// Takes up one as it was.
     pub(super) fn restore(&mut self, session: Session) {
+        self.bytes += session.bytes();
         self.idle.insert((session.used, session.id), ());
         let before = self.sessions.insert(session.id, Arc::new(session));
         assert!(before.is_none(), "an entry opens one session, and no two have the same index");
@@ -105,6 +117,7 @@ impl Sessions {
     pub(super) fn close(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.remove(&id) else { return false };
         self.idle.remove(&(session.used, id));
+        self.bytes -= session.bytes();
         true
     }
 
@@ -132,17 +145,30 @@ impl Sessions {
             self.idle.insert((time, id), ());
             session.used = time;
         }
-        session.forget(acknowledged);
+        self.bytes -= session.forget(acknowledged);
         if sequence <= session.forgotten {
             return Some(Answer::Forgotten);
         }
         session.answers.get(&sequence).cloned()
     }
 
-    /// A command was carried out. Its session may have ended with it.
+    /// A command was carried out. Its session may have ended with it. If the answers of all hold
+    /// too much, the sessions that were idle longest are closed; this one is not among them.
     pub(super) fn keep(&mut self, ordinal: Ordinal, answer: &Answer) {
-        if let Some(session) = self.sessions.get_mut(&ordinal.session) {
-            Arc::make_mut(session).keep(ordinal.sequence, answer.clone());
+        let Some(session) = self.sessions.get_mut(&ordinal.session) else { return };
+        let session = Arc::make_mut(session);
+        if value_bytes(answer) == 0 && session.answers.len() < ANSWERS_LIMIT {
+            session.keep(ordinal.sequence, answer.clone());
+            return;
+        }
+        let before = session.bytes();
+        session.keep(ordinal.sequence, answer.clone());
+        self.bytes = self.bytes - before + session.bytes();
+        while SESSIONS_BYTES_LIMIT < self.bytes
+            && let Some(idlest) = self.idlest()
+            && idlest != ordinal.session
+        {
+            self.close(idlest);
         }
     }
 
