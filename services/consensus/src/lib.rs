@@ -355,7 +355,7 @@ impl Raft {
             Timer::Flush => self.flush(now, out),
             Timer::Commit => self.tell_commit(out),
             Timer::Expiry => self.pass_time(now, out),
-            Timer::Transfer => self.give_up_transfer(out),
+            Timer::Transfer => self.give_up_transfer(now, out),
         }
     }
 

@@ -12,7 +12,6 @@ use protocols::{NodeId, Outbox, Ticket};
 
 use crate::progress::Progress;
 use crate::proposing::{Forwarded, Origin};
-use crate::replication::Leader;
 use crate::{
     Change, Configuration, Index, MEMBERS_LIMIT, Member, Message, Notice, Occurrence, Payload,
     Raft, Refusal, Role, Route, Standing, Timer,
@@ -150,9 +149,15 @@ impl Raft {
         change: Change,
         out: &mut Outbox<Self>,
     ) {
-        let fresh = |leader: &mut Leader| leader.seen.entry(from).or_default().insert(ticket);
-        if self.leading().is_none_or(fresh) {
-            self.administer(now, Origin::Remote(from, ticket), change, out);
+        let origin = Origin::Remote(from, ticket);
+        match self.leading() {
+            Some(leader) => {
+                if leader.seen.entry(from).or_default().insert(ticket) {
+                    self.administer(now, origin, change, out);
+                }
+            }
+            // It may be the repetition of one that was taken when this server led.
+            None => self.refuse(origin, Refusal::Unknown, out),
         }
     }
 
@@ -373,9 +378,11 @@ impl Raft {
     }
 
     /// The heir has not taken over in time.
-    pub(crate) fn give_up_transfer(&mut self, out: &mut Outbox<Self>) {
+    pub(crate) fn give_up_transfer(&mut self, now: Duration, out: &mut Outbox<Self>) {
         if let Some(Transfer { origin: Some(origin), .. }) = self.transfer.take() {
             self.refuse(origin, Refusal::NoHeir, out);
         }
+        // Its own removal may have been committed meanwhile.
+        self.settle_members(now, out);
     }
 }

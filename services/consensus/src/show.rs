@@ -4,7 +4,7 @@
 use std::fmt::{Debug, Formatter, Result};
 
 use crate::store::{Action, Condition, Event, Item, Part, Query};
-use crate::{Entry, Message, Payload};
+use crate::{Configuration, Entry, Message, Payload, Snapshot};
 
 /// Bytes that a trace shows of a key or a value.
 const SHOWN: usize = 32;
@@ -33,13 +33,21 @@ impl Debug for Entry {
                 }
                 write!(f, " {:?}", command.action)
             }
-            Payload::Configuration(configuration) => {
-                let members = configuration.members.iter();
-                let names = members.map(|(id, member)| (id, member.standing));
-                f.write_str(" ")?;
-                f.debug_map().entries(names).finish()
-            }
+            Payload::Configuration(configuration) => write!(f, " {configuration:?}"),
         }
+    }
+}
+
+impl Debug for Configuration {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_map().entries(self.members.iter().map(|(id, of)| (id, of.standing))).finish()
+    }
+}
+
+impl Debug for Snapshot {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (index, term) = self.last;
+        write!(f, "to {index:?}@{term:?}: {:?}, {:?}", self.configuration, self.store)
     }
 }
 

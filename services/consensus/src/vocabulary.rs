@@ -102,7 +102,7 @@ pub enum Payload {
 }
 
 /// Who belongs to the cluster.
-#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Configuration {
     /// The members by name.
     pub members: BTreeMap<NodeId, Member>,
@@ -254,7 +254,7 @@ pub enum Record {
 }
 
 /// The state after some entry.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Snapshot {
     /// The last entry that it contains.
     pub last: (Index, Term),

@@ -623,9 +623,10 @@ fn sessions_that_hold_too_much_together_close_those_that_were_idle_longest() {
     let absent =
         || Action::Delete { key: bytes("large"), condition: Condition::Version(Index(9_999)) };
     // As many as hold the limit, and one more that makes it too much.
-    let opened = (0..=sessions).map(|_| match scene.act(0, Action::OpenSession) {
-        Answer::Opened(id) => id.0,
-        other => panic!("{other:?}"),
+    let opened = (0..=sessions).map(|_| {
+        let answer = scene.act(0, Action::OpenSession);
+        let Answer::Opened(id) = answer else { panic!("{answer:?}") };
+        id.0
     });
     let opened = opened.collect::<Vec<_>>();
     for (time, session) in (1..).zip(&opened) {

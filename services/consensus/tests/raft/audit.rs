@@ -185,7 +185,7 @@ impl Audit {
     }
 
     fn keep_entries(&mut self, node: NodeId, entries: &[Arc<Entry>]) {
-        let mut ledger = self.ledger.lock().unwrap();
+        let mut ledger = self.ledger.lock().expect("no step has panicked");
         let kept = self.kept.entry(node).or_default();
         let first = entries.first().expect("an empty record says nothing").index;
         assert!(kept.base < first && first <= kept.last().next(), "{node} leaves a gap");
@@ -208,6 +208,12 @@ impl Audit {
             let before = kept.term(kept.last()).expect("the last entry has a term");
             assert_eq!(entry.index, kept.last().next(), "{node} leaves a gap");
             ledger.matches(entry, before);
+            // A leader's own record may outlive the crash in which it had no time to tell what it
+            // had applied; another has the entry when the leader had told.
+            let theirs = ledger.leader_of(entry.term) != Some(node);
+            if theirs && matches!(entry.payload, Payload::Configuration(_)) {
+                one_change_at_a_time(&self.committed, &ledger, entry, &kept.terms, kept.base);
+            }
             kept.terms.push(entry.term);
         }
     }
@@ -235,7 +241,7 @@ impl Audit {
         match notice {
             Notice::Occurred(Occurrence::Won(term)) => {
                 self.counts.elections += 1;
-                self.ledger.lock().unwrap().leads(*term, node);
+                self.ledger.lock().expect("no step has panicked").leads(*term, node);
                 self.complete(simulator, node, *term);
             }
             Notice::Occurred(Occurrence::Installed(index)) => {
@@ -318,7 +324,7 @@ impl Audit {
                     self.counts.committed += 1;
                     self.counts.resurrected += u64::from(self.dropped.contains(&(index, own)));
                     self.committed.push(Committed { term: own, by: term });
-                    let ledger = self.ledger.lock().unwrap();
+                    let ledger = self.ledger.lock().expect("no step has panicked");
                     let entry = ledger.entry(index, own).expect("it is in a log");
                     let of_members = matches!(entry.payload, Payload::Configuration(_));
                     self.counts.configurations += u64::from(of_members);
@@ -349,7 +355,7 @@ impl Audit {
     /// By the leaders' own clocks no lease ended early, and none lived on. Tells which lease ended
     /// at which version, where keys ended with it.
     pub(crate) fn judge_leases(&self) -> Vec<(u64, Index)> {
-        let ledger = self.ledger.lock().unwrap();
+        let ledger = self.ledger.lock().expect("no step has panicked");
         let mut deadlines = BTreeMap::new();
         let mut attached = BTreeMap::new();
         let mut ends = Vec::new();
@@ -398,7 +404,7 @@ impl Audit {
 
     /// Nothing grows without a limit.
     fn limit(&self, node: NodeId, marks: Marks) {
-        let spoke = self.ledger.lock().unwrap().spoke(node);
+        let spoke = self.ledger.lock().expect("no step has panicked").spoke(node);
         assert!(spoke <= marks.term, "{node} spoke in {spoke:?} and is in {:?}", marks.term);
         let Config { waiting_limit, uncommitted_bytes, log_bytes, .. } = self.config;
         for waiting in marks.waiting {
@@ -410,5 +416,24 @@ impl Audit {
             marks.log_bytes <= log_bytes + 3 * (uncommitted_bytes + entry),
             "{node}: {marks:?}"
         );
+    }
+}
+
+/// Members change when the last change is committed, and an entry of the leader's own term is.
+fn one_change_at_a_time(
+    committed: &[Committed],
+    ledger: &Ledger,
+    change: &Entry,
+    terms: &[Term],
+    base: Index,
+) {
+    let own = committed.iter().rev().take_while(|entry| change.term <= entry.term);
+    let own = own.filter(|entry| entry.term == change.term).count();
+    assert!(0 < own, "{change:?} is made before an entry of its term is committed");
+    for at in (base.0.max(committed.len() as u64) + 1)..change.index.0 {
+        let term = terms[usize::try_from(at - base.0 - 1).expect("a storm is short")];
+        let pending = ledger.entry(Index(at), term).expect("it is in the log");
+        let changes = matches!(pending.payload, Payload::Configuration(_));
+        assert!(!changes, "{change:?} is made while {pending:?} is pending");
     }
 }

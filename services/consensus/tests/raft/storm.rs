@@ -46,7 +46,9 @@ pub(crate) struct Plan {
     pub(crate) log_bytes: usize,
     /// How long they wait for a leader, at least; twice as long at most.
     pub(crate) election: Duration,
-    /// Whether leaders are cut off, with one other, as soon as they are elected (figure 8).
+    /// Whether leaders are cut off, with one other, as soon as they are elected or a little later
+    /// (figure 8), and voters crash as they vote; in elections that often have two candidates, and
+    /// with one entry in a message.
     pub(crate) malice: bool,
     /// How many requests may wait at one server.
     pub(crate) waiting_limit: usize,
@@ -87,12 +89,18 @@ impl Plan {
     fn config(&self) -> Config {
         let large = 1_000 < self.padding;
         Config {
-            election: self.election..=2 * self.election,
+            election: self.election..=self.election * if self.malice { 5 } else { 8 } / 4,
             heartbeat: self.election / 3,
             lease_reads: self.lease_reads,
             log_bytes: self.log_bytes,
             uncommitted_bytes: if large { 400_000 } else { 4_000 },
-            message_bytes: if large { 150_000 } else { 600 },
+            message_bytes: if self.malice {
+                1
+            } else if large {
+                150_000
+            } else {
+                600
+            },
             flight_bytes: if large { 300_000 } else { 2_000 },
             waiting_limit: self.waiting_limit,
             ..Config::of(NodeId(1))
@@ -110,6 +118,10 @@ pub(crate) struct Storm {
     servers: Vec<NodeId>,
     /// When the administrator acts next, and what it has asked for.
     restless_at: Duration,
+    /// The leader that is to be cut off, and when.
+    stranded: Option<(Duration, NodeId)>,
+    /// Who is to start again, and when.
+    fallen: Vec<(Duration, NodeId)>,
     changes: BTreeMap<Ticket, NodeId>,
     /// What was asked in the calm, which must be answered, and by when.
     prompt: BTreeMap<Ticket, Duration>,
@@ -247,6 +259,8 @@ impl Storm {
             clients,
             servers,
             restless_at,
+            stranded: None,
+            fallen: Vec::new(),
             changes: BTreeMap::new(),
             prompt: BTreeMap::new(),
             expired: BTreeMap::new(),
@@ -275,7 +289,17 @@ impl Storm {
     pub(crate) fn isolate_leaders(&mut self) {
         while self.simulator.now() < LASTING {
             let leader = self.simulator.nodes().find(|(_, node)| node.raft().marks().leads);
-            if let Some((leader, _)) = leader {
+            if let Some(leader) = leader.map(|(leader, _)| leader) {
+                if self.simulator.random().random() {
+                    // Then its heir need not wait, and nobody can tell it.
+                    let ticket = self.clients.ticket();
+                    let change = Change::Transfer(None);
+                    self.changes.insert(ticket, leader);
+                    let request = Request::Administer(ticket, change, Route::Here);
+                    self.simulator.request(leader, request);
+                    let soon = self.simulator.random().random_range(1..4);
+                    self.run_until(self.simulator.now() + ms(soon));
+                }
                 self.simulator.partition([leader]);
             }
             for cut in [true, false] {
@@ -296,6 +320,12 @@ impl Storm {
         let now = self.simulator.now();
         for (node, ticket) in self.clients.lose_patience(now) {
             self.simulator.request(node, Request::Forget(ticket));
+        }
+        if let Some((_, leader)) = self.stranded.take_if(|(at, _)| *at <= now) {
+            self.strand(leader);
+        }
+        for (_, node) in self.fallen.extract_if(.., |(at, _)| *at <= now) {
+            self.simulator.start(node);
         }
         if self.plan.restless && self.restless_at <= now {
             self.restless_at = now + ms(self.simulator.random().random_range(100..1_000));
@@ -381,7 +411,13 @@ impl Storm {
                 Notice::History(_, Ok(events), applied) => {
                     self.audit.compare_history(&events, applied);
                 }
-                Notice::Occurred(Occurrence::Won(_)) if self.plan.malice => self.strand(step.node),
+                Notice::Occurred(Occurrence::Won(_)) if self.plan.malice => {
+                    let after = ms(self.simulator.random().random_range(0..20));
+                    self.stranded = Some((now + after, step.node));
+                }
+                Notice::Occurred(Occurrence::Stood(_)) if self.plan.malice => {
+                    self.trip(step.node, now);
+                }
                 Notice::History(_, Err(_), _)
                 | Notice::Configured(_)
                 | Notice::Settled(_)
@@ -390,6 +426,17 @@ impl Storm {
         }
         if step.crashed {
             self.clients.crash(step.node, now);
+        }
+    }
+
+    /// Lets somebody who may be about to vote crash while it does, and come back soon.
+    fn trip(&mut self, candidate: NodeId, now: Duration) {
+        let random = self.simulator.random();
+        let (voter, kept) =
+            (*self.servers.choose(random).expect("some"), random.random_range(1..5));
+        if voter != candidate && random.random_bool(0.5) {
+            self.simulator.crash_after(voter, kept);
+            self.fallen.push((now + ms(12), voter));
         }
     }
 
@@ -421,6 +468,7 @@ impl Storm {
         let fair = Weather { latency, repetition, sync, drift_ppm, ..Weather::calm() };
         self.simulator.set_weather(fair);
         (self.plan.restless, self.plan.malice) = (false, false);
+        self.stranded = None;
         let until = LASTING + STRAGGLER + SETTLED;
         while self.simulator.now() < LASTING + SETTLED {
             self.act();

@@ -180,7 +180,7 @@ impl Protocol for Witness {
         let input = match input {
             Input::Start => Input::Start,
             Input::Message(from, message) => {
-                self.ledger.lock().unwrap().hear(from, self.me, &message);
+                self.ledger.lock().expect("no step has panicked").hear(from, self.me, &message);
                 Input::Message(from, message)
             }
             Input::Unreachable(peer) => Input::Unreachable(peer),
