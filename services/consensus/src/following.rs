@@ -97,7 +97,11 @@ impl Raft {
         let beyond = entries.iter().position(|entry| !known(entry)).unwrap_or(entries.len());
         let fresh = &entries[beyond..];
         let Some(entry) = fresh.first() else { return Some(()) };
-        if entry.index <= self.applied {
+        let before = entry.index.previous();
+        let earlier = |known: &Arc<Entry>| entry.time < known.time;
+        let falls = self.log.term(before).is_none_or(|term| entry.term < term)
+            || self.log.get(before).is_some_and(earlier);
+        if entry.index <= self.applied || falls {
             self.ignored += 1;
             return None;
         }

@@ -55,7 +55,7 @@ use rand::rngs::StdRng;
 
 use self::log::Log;
 use self::membership::Transfer;
-use self::proposing::{Forwarded, Origin};
+use self::proposing::{Forwarded, INCARNATION_SHIFT, Origin};
 use self::reading::Reads;
 use self::replication::Leader;
 use self::snapshot::Arriving;
@@ -187,7 +187,7 @@ impl Raft {
         records: Vec<Record>,
         mut random: StdRng,
     ) -> Self {
-        let serial = random.random::<u64>() >> 1;
+        let serial = u64::from(random.random::<u32>()) << INCARNATION_SHIFT;
         let mut raft = Self {
             config,
             random,
@@ -323,7 +323,7 @@ impl Raft {
                 self.on_administration(now, ticket, change, route, out);
             }
             Request::Compact(ticket) => {
-                if self.snapshot < self.applied {
+                if self.may_compact() {
                     self.compact(0, out);
                 }
                 out.notify(Notice::Done(ticket));

@@ -372,7 +372,10 @@ impl Raft {
         out.disarm(Timer::Transfer);
         match origin {
             Some(origin) if heir == leader => self.done(origin, out),
-            Some(origin) => self.refuse(origin, Refusal::NoHeir, out),
+            Some(origin) if self.config.me == leader => {
+                self.refuse(origin, Refusal::NoHeir, out);
+            }
+            Some(origin) => self.refuse(origin, Refusal::Unknown, out),
             None => (),
         }
     }
@@ -380,7 +383,12 @@ impl Raft {
     /// The heir has not taken over in time.
     pub(crate) fn give_up_transfer(&mut self, now: Duration, out: &mut Outbox<Self>) {
         if let Some(Transfer { origin: Some(origin), .. }) = self.transfer.take() {
-            self.refuse(origin, Refusal::NoHeir, out);
+            let refusal = match self.role {
+                Role::Leader(_) => Refusal::NoHeir,
+                // The heir, or another, may lead by now.
+                Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => Refusal::Unknown,
+            };
+            self.refuse(origin, refusal, out);
         }
         // Its own removal may have been committed meanwhile.
         self.settle_members(now, out);

@@ -16,6 +16,11 @@ use crate::{Entry, Index, Message, Notice, Payload, Raft, Refusal, Role, Route, 
 /// Tickets of one member that are remembered, against repetitions.
 const SEEN_LIMIT: usize = 65_536;
 
+/// Tickets of a server begin with a random number of its incarnation, and end with a count.
+pub(crate) const INCARNATION_SHIFT: u32 = 31;
+/// Incarnations of one member whose tickets are remembered.
+const INCARNATIONS_LIMIT: usize = 4;
+
 /// Who wants to know what becomes of something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
@@ -38,9 +43,16 @@ pub(crate) struct Forwarded {
     pub(crate) to: NodeId,
 }
 
-/// Tickets that were used, so that none is used twice.
+/// Tickets of one member that were used, so that none is used twice.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// By incarnation, the latest last.
+    incarnations: Vec<(u64, Used)>,
+}
+
+/// Tickets of one incarnation, which counts upwards.
+#[derive(Debug, Default)]
+struct Used {
     /// Every ticket up to here counts as used.
     floor: Option<Ticket>,
     used: BTreeSet<Ticket>,
@@ -49,6 +61,20 @@ pub(crate) struct Seen {
 impl Seen {
     /// Uses a ticket. False if it was used.
     pub(crate) fn insert(&mut self, ticket: Ticket) -> bool {
+        let number = ticket.0 >> INCARNATION_SHIFT;
+        if let Some((_, used)) = self.incarnations.iter_mut().find(|(known, _)| *known == number) {
+            return used.insert(ticket);
+        }
+        if self.incarnations.len() >= INCARNATIONS_LIMIT {
+            self.incarnations.remove(0);
+        }
+        self.incarnations.push((number, Used::default()));
+        self.insert(ticket)
+    }
+}
+
+impl Used {
+    fn insert(&mut self, ticket: Ticket) -> bool {
         if Some(ticket) <= self.floor || !self.used.insert(ticket) {
             return false;
         }
@@ -240,5 +266,27 @@ impl Raft {
                 out.notify(Notice::Refused(ticket, Refusal::Invalid(field, problem)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ticket_is_used_twice_and_a_restart_begins_anew() {
+        let mut seen = Seen::default();
+        let ticket =
+            |incarnation: u64, count: u64| Ticket((incarnation << INCARNATION_SHIFT) + count);
+        for count in 1..=SEEN_LIMIT as u64 + 10 {
+            assert!(seen.insert(ticket(9, count)));
+        }
+        for count in [1, 11, SEEN_LIMIT as u64 + 10] {
+            assert!(!seen.insert(ticket(9, count)), "{count}");
+        }
+        // An incarnation whose number is lower is not taken for a repetition.
+        assert!(seen.insert(ticket(3, 1)));
+        assert!(!seen.insert(ticket(3, 1)));
+        assert!(!seen.insert(ticket(9, 12)));
     }
 }

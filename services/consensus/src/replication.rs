@@ -131,6 +131,8 @@ impl Raft {
                 self.show_life(peer, out);
             }
         }
+        // A voter that is alone has nobody to wait for.
+        self.answer_questions(now, out);
     }
 
     /// Everything that came at once is in the log: sends it out, and keeps it.
@@ -236,16 +238,16 @@ impl Raft {
         if self.term < term {
             return self.follow(now, term, None, out);
         }
-        let last = self.log.last().0;
         let next = outcome.err().map(|mismatch| (mismatch.previous, self.where_to_look(mismatch)));
         let current = term == self.term;
         let Role::Leader(leader) = &mut self.role else { return };
+        let sent = leader.flushed;
         let Some(progress) = leader.progress.get_mut(&from).filter(|_| current) else { return };
         progress.heard = now;
         progress.round = progress.round.max(round);
         match (outcome, next) {
-            (Ok(matched), _) if matched <= last => progress.matches(matched),
-            // It cannot have what the leader has not.
+            (Ok(matched), _) if matched <= sent => progress.matches(matched),
+            // It cannot have what has not left the leader.
             (Ok(_), _) => self.ignored += 1,
             (Err(_), Some((previous, next))) if progress.matched < previous => {
                 progress.look_at(next);

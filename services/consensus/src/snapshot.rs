@@ -133,11 +133,17 @@ impl Arriving {
 }
 
 impl Raft {
+    /// Whether there is anything to take a snapshot of: a server that joins has members only from
+    /// the entry on that names them.
+    pub(crate) fn may_compact(&self) -> bool {
+        self.snapshot < self.applied && !self.configuration_at(self.applied).members.is_empty()
+    }
+
     /// Takes a snapshot when the log has grown enough since the last.
     pub(crate) fn compact_when_due(&mut self, out: &mut Outbox<Self>) {
         let limit = usize::try_from(self.store.counts().bytes / 2).unwrap_or(usize::MAX);
         let limit = limit.clamp(LEAST_LOG_BYTES, MOST_LOG_BYTES).min(self.config.log_bytes);
-        if self.log.bytes() > limit && self.snapshot < self.applied {
+        if self.log.bytes() > limit && self.may_compact() {
             self.compact(limit / KEPT_DIVISOR, out);
         }
     }

@@ -274,6 +274,9 @@ impl Service {
             // Who is removed hears no leader soon, unless it reads that in its own past.
             Occurrence::Compacted(_) | Occurrence::Installed(_) | Occurrence::Removed => false,
         };
+        if let Occurrence::Installed(_) = occurrence {
+            self.0.watchers.let_go();
+        }
         self.0.events.tell(&told);
     }
 }

@@ -2,6 +2,9 @@
 
 use super::{Action, Condition, KEY_LIMIT, Key, Query, RANGE_LIMIT, TTL_LIMITS, VALUE_LIMIT};
 
+/// No log grows as long as this: indices, and what is named by one, are below.
+const INDEX_LIMIT: u64 = 1 << 63;
+
 /// A field, and what is wrong with it.
 type Objection = (&'static str, &'static str);
 
@@ -17,9 +20,10 @@ const LONG_VALUE: &str = "must have at most 1,048,576 bytes";
 /// When they do.
 pub fn check(action: &Action) -> Result<(), Objection> {
     match action {
-        Action::Put { key, value, condition, lease: _ } => {
+        Action::Put { key, value, condition, lease } => {
             check_key(key)?;
             refuse(VALUE_LIMIT < value.len(), ("value", LONG_VALUE))?;
+            check_index("lease", lease.map_or(0, |lease| lease.0))?;
             check_condition(condition)
         }
         Action::Delete { key, condition } => {
@@ -31,10 +35,9 @@ pub fn check(action: &Action) -> Result<(), Objection> {
             let outside = *ttl < least || most < *ttl;
             refuse(outside, ("ttl_ms", "must be between 100 and 86,400,000"))
         }
-        Action::KeepAlive(_)
-        | Action::Revoke(_)
-        | Action::OpenSession
-        | Action::CloseSession(_) => Ok(()),
+        Action::KeepAlive(lease) | Action::Revoke(lease) => check_index("lease", lease.0),
+        Action::CloseSession(session) => check_index("session", session.0),
+        Action::OpenSession => Ok(()),
     }
 }
 
@@ -65,8 +68,13 @@ fn check_key(key: &Key) -> Result<(), Objection> {
 fn check_condition(condition: &Condition) -> Result<(), Objection> {
     match condition {
         Condition::Value(value) => refuse(VALUE_LIMIT < value.len(), ("condition", LONG_VALUE)),
-        Condition::Always | Condition::Absent | Condition::Version(_) => Ok(()),
+        Condition::Version(version) => check_index("condition", version.0),
+        Condition::Always | Condition::Absent => Ok(()),
     }
+}
+
+fn check_index(field: &'static str, index: u64) -> Result<(), Objection> {
+    refuse(INDEX_LIMIT <= index, (field, "beyond anything that a log reaches"))
 }
 
 fn refuse<E>(wrong: bool, objection: E) -> Result<(), E> {

@@ -22,6 +22,8 @@ pub(crate) struct Audit {
     config: Config,
     ledger: Arc<Mutex<Ledger>>,
     kept: BTreeMap<NodeId, Kept>,
+    /// Every vote that is durable: the voter, the term and the candidate.
+    ballots: BTreeSet<(NodeId, Term, NodeId)>,
     /// By place, from 1: the entries that are committed.
     committed: Vec<Committed>,
     /// What the store held after an entry.
@@ -97,6 +99,7 @@ impl Audit {
             config,
             ledger,
             kept: BTreeMap::new(),
+            ballots: BTreeSet::new(),
             committed: Vec::new(),
             states: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -117,6 +120,9 @@ impl Audit {
         let witness = simulator.node(node);
         let marks = witness.map(|witness| witness.raft().marks());
         self.read_records(node, simulator.records(node));
+        for vote in self.ledger.lock().expect("no step has panicked").take_votes() {
+            assert!(self.ballots.contains(&vote), "{vote:?} is given and not kept");
+        }
         if let Some(witness) = witness {
             self.begin(simulator, node, witness);
         }
@@ -182,6 +188,7 @@ impl Audit {
             assert_eq!(vote, last_vote, "{node} votes once in {term:?}");
         }
         kept.ballot = (term, vote);
+        self.ballots.extend(vote.map(|vote| (node, term, vote)));
     }
 
     fn keep_entries(&mut self, node: NodeId, entries: &[Arc<Entry>]) {
@@ -363,40 +370,42 @@ impl Audit {
             let index = Index(place as u64 + 1);
             let entry = ledger.entry(index, committed.term).expect("it is committed");
             deadlines.retain(|_, (_, deadline)| entry.time < *deadline);
-            let mut revoked = None;
-            if let Payload::Command(command) = &entry.payload {
-                match &command.action {
-                    Action::Grant(ttl) => {
-                        deadlines.insert(index.0, (*ttl, entry.time.after(*ttl)));
+            let action = match &entry.payload {
+                Payload::Command(command) => Some(&command.action),
+                Payload::Nothing | Payload::Configuration(_) => None,
+            };
+            for event in self.events.get(&index).into_iter().flatten().filter(|it| it.expired) {
+                let lease: Option<LeaseId> = attached.remove(&event.key);
+                let revoked = action == lease.map(Action::Revoke).as_ref();
+                if let Some(LeaseId(lease)) = lease.filter(|_| !revoked) {
+                    let alive = deadlines.contains_key(&lease);
+                    assert!(!alive, "lease {lease} ends early at {index:?}");
+                    ends.push((lease, index));
+                }
+            }
+            match action {
+                Some(Action::Grant(ttl)) => {
+                    deadlines.insert(index.0, (*ttl, entry.time.after(*ttl)));
+                }
+                Some(Action::KeepAlive(lease)) => {
+                    if let Some((ttl, deadline)) = deadlines.get_mut(&lease.0) {
+                        *deadline = entry.time.after(*ttl);
                     }
-                    Action::KeepAlive(lease) => {
-                        if let Some((ttl, deadline)) = deadlines.get_mut(&lease.0) {
-                            *deadline = entry.time.after(*ttl);
-                        }
-                    }
-                    Action::Revoke(lease) => revoked = Some(lease.0),
+                }
+                // By the entries and not by the events, which may have been told to nobody.
+                Some(Action::Put { key, lease: Some(lease), .. })
+                    if deadlines.contains_key(&lease.0) =>
+                {
+                    attached.insert(key.clone(), *lease);
+                }
+                Some(Action::Revoke(lease)) => drop(deadlines.remove(&lease.0)),
+                Some(
                     Action::Put { .. }
                     | Action::Delete { .. }
                     | Action::OpenSession
-                    | Action::CloseSession(_) => (),
-                }
-            }
-            for event in self.events.get(&index).into_iter().flatten() {
-                match &event.item {
-                    Some(item) => attached.insert(event.key.clone(), item.lease),
-                    None if event.expired => {
-                        // What set the key may have been told to nobody.
-                        let lease = attached.remove(&event.key).flatten();
-                        let lease = lease.map(|LeaseId(lease)| lease);
-                        if let Some(lease) = lease.filter(|_| lease != revoked) {
-                            let alive = deadlines.contains_key(&lease);
-                            assert!(!alive, "lease {lease} ends early at {index:?}");
-                            ends.push((lease, index));
-                        }
-                        None
-                    }
-                    None => attached.remove(&event.key),
-                };
+                    | Action::CloseSession(_),
+                )
+                | None => (),
             }
         }
         ends

@@ -105,8 +105,6 @@ pub(crate) struct Clients {
     padding: usize,
     serial: u64,
     pub(crate) ends: Ends,
-    /// No command of a session, no lease: the simplest workload.
-    pub(crate) plain: bool,
 }
 
 impl Clients {
@@ -129,7 +127,6 @@ impl Clients {
             padding,
             serial: 0,
             ends: Ends::default(),
-            plain: false,
         }
     }
 
@@ -206,7 +203,7 @@ impl Clients {
     ) -> (Asked, Request) {
         let name = self.clients[number].name;
         let propose = |action| Request::Propose(ticket, Command { ordinal: None, action }, route);
-        match random.random_range(0..if self.plain { 70 } else { 100_u32 }) {
+        match random.random_range(0..100_u32) {
             0..30 => {
                 let key = key(random.random_range(0..KEYS));
                 let query = Query::Get(key.clone());

@@ -13,7 +13,11 @@ mod witness;
 
 use std::time::Duration;
 
+use consensus::{Config, Index, Message, Raft, Term};
 use protocols::simulator::{Spell, Weather};
+use protocols::{Effect, Input, NodeId, Outbox, Protocol as _};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 
 use self::storm::{Plan, Storm, Tally};
 
@@ -151,6 +155,28 @@ fn stale_reads(drift_ppm: u32, count: u64) -> usize {
 fn reads_under_a_lease_are_as_good_as_the_clocks() {
     assert_eq!(stale_reads(45_000, 30), 0);
     assert!(0 < stale_reads(800_000, 30), "clocks that far apart must show");
+}
+
+/// Whether a server that started at nothing would vote for another at this time.
+fn would_vote(lease_reads: bool, now: Duration) -> bool {
+    let config = Config { lease_reads, ..Config::of(NodeId(1)) };
+    let random = StdRng::seed_from_u64(1);
+    let mut raft = Raft::new(config, storm::founders(3), Vec::new(), random);
+    let mut out = Outbox::default();
+    raft.step(Duration::ZERO, Input::Start, &mut out);
+    let (term, last) = (Term(1), (Index(0), Term(0)));
+    let question = Message::RequestVote { term, last, pre: true, transfer: false };
+    raft.step(now, Input::Message(NodeId(2), question), &mut out);
+    out.drain().any(|effect| {
+        matches!(effect, Effect::Send(NodeId(2), Message::Vote { granted: true, .. }))
+    })
+}
+
+#[test]
+fn whoever_restarts_keeps_the_promise_that_it_may_have_given_to_a_leader_with_a_lease() {
+    assert!(would_vote(false, ms(1)));
+    assert!(!would_vote(true, ms(149)));
+    assert!(would_vote(true, ms(150)));
 }
 
 #[test]

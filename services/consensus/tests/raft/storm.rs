@@ -290,7 +290,9 @@ impl Storm {
         while self.simulator.now() < LASTING {
             let leader = self.simulator.nodes().find(|(_, node)| node.raft().marks().leads);
             if let Some(leader) = leader.map(|(leader, _)| leader) {
-                if self.simulator.random().random() {
+                if self.simulator.random().random_bool(0.3) {
+                    self.let_one_wait_and_another_restart(leader);
+                } else if self.simulator.random().random() {
                     // Then its heir need not wait, and nobody can tell it.
                     let ticket = self.clients.ticket();
                     let change = Change::Transfer(None);
@@ -302,16 +304,32 @@ impl Storm {
                 }
                 self.simulator.partition([leader]);
             }
-            for cut in [true, false] {
-                let until = self.simulator.now() + ms(400);
-                while self.simulator.now() < until {
-                    self.act();
-                    self.run_until(self.simulator.now() + ms(2));
-                }
-                if cut {
-                    self.simulator.mend_every_cut();
-                }
-            }
+            self.act_for(ms(400));
+            self.simulator.mend_every_cut();
+            self.act_for(ms(400));
+        }
+    }
+
+    fn act_for(&mut self, lasting: Duration) {
+        let until = self.simulator.now() + lasting;
+        while self.simulator.now() < until {
+            self.act();
+            self.run_until(self.simulator.now() + ms(2));
+        }
+    }
+
+    /// One has not heard the leader for long, and another, who has, forgets it by a crash: they
+    /// could elect a leader at once, were it not for what the other promised.
+    fn let_one_wait_and_another_restart(&mut self, leader: NodeId) {
+        let others = self.servers.iter().copied().filter(|server| *server != leader);
+        let others = others.collect::<Vec<_>>();
+        self.simulator.cut(leader, others[0]);
+        self.simulator.cut(others[0], leader);
+        self.act_for(ms(300));
+        for other in &others[1..] {
+            self.simulator.crash(*other);
+            self.clients.crash(*other, self.simulator.now());
+            self.simulator.start(*other);
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Ledger {
     leaders: BTreeMap<Term, NodeId>,
     /// For whom each server voted in each term.
     votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// Votes that arrived since somebody last took them: the voter, the term and the candidate.
+    arrived: Vec<(NodeId, Term, NodeId)>,
     /// The highest term in which each server spoke.
     spoke: BTreeMap<NodeId, Term>,
     /// By place: every entry that was sent or kept there, and the term of the one before it.
@@ -55,6 +57,11 @@ impl Ledger {
 
     pub(crate) fn leader_of(&self, term: Term) -> Option<NodeId> {
         self.leaders.get(&term).copied()
+    }
+
+    /// The votes that arrived since they were last taken: the voter, the term and the candidate.
+    pub(crate) fn take_votes(&mut self) -> Vec<(NodeId, Term, NodeId)> {
+        std::mem::take(&mut self.arrived)
     }
 
     /// The highest term in which a server spoke.
@@ -96,6 +103,7 @@ impl Ledger {
                 if *granted {
                     let vote = *self.votes.entry((from, *term)).or_insert(to);
                     assert_eq!(vote, to, "{from} votes once in {term:?}");
+                    self.arrived.push((from, *term, to));
                 }
                 *term
             }

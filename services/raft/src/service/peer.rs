@@ -9,7 +9,7 @@ use protocols::{Input, NodeId};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{debug, warn};
 
-use super::peers::Kind;
+use super::peers::{Kind, Peers};
 use super::refusal::because;
 use super::{Service, invalid};
 use crate::wire;
@@ -18,6 +18,18 @@ use crate::wire;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 /// The longest time, in seconds, for which a node can be suspended.
 const SUSPEND_LIMIT: u32 = 600;
+
+/// A node's link to this one, however it ends.
+struct Visit<'a> {
+    peers: &'a Peers,
+    from: NodeId,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.peers.leave(self.from);
+    }
+}
 
 impl Service {
     /// Brings a member's message before the protocol, and waits for what is said to the member.
@@ -147,11 +159,11 @@ impl RaftService for Service {
         request: Request<Streaming<pb::LinkRequest>>,
     ) -> Result<Response<pb::LinkResponse>, Status> {
         let from = self.0.peers.admit(request.metadata(), &self.0.node).await?;
+        let _visit = Visit { peers: &self.0.peers, from };
         tokio::select! {
             () = self.hear(from, request.into_inner()) => (),
             () = self.finished() => (),
         }
-        self.0.peers.leave(from);
         Ok(Response::new(pb::LinkResponse {}))
     }
 }

@@ -48,6 +48,14 @@ struct Peer {
     address: String,
     link: Link<pb::LinkRequest>,
     member: bool,
+    /// Links that it has to this node.
+    incoming: usize,
+}
+
+impl Peer {
+    fn is_wanted(&self) -> bool {
+        self.member || self.incoming > 0
+    }
 }
 
 /// A caller of a unary RPC that waits for what the protocol says to its candidate or leader.
@@ -125,36 +133,42 @@ impl Peers {
             .map(|(id, _)| *id)
             .collect();
         let mut known = locked(&self.known);
-        // Guests stay until their own links end.
         for (id, peer) in &mut *known {
             peer.member = configuration.members.contains_key(id);
         }
+        // Guests stay until their own links end.
+        known.retain(|_, peer| peer.is_wanted());
         for (id, member) in others() {
             if known.get(id).is_none_or(|peer| *peer.address != *member.address) {
-                known.insert(*id, self.link(*id, &member.address, true));
+                let incoming = known.get(id).map_or(0, |peer| peer.incoming);
+                known.insert(*id, Peer { incoming, ..self.link(*id, &member.address, true) });
             }
         }
     }
 
-    /// A node that is no member has linked to this one: it is to have answers.
-    fn welcome(&self, guest: NodeId, address: &str) {
+    /// A node has linked to this one: also if it is no member it is to have answers. False if as
+    /// many do as may.
+    fn welcome(&self, guest: NodeId, address: &str) -> bool {
         let mut known = locked(&self.known);
-        match known.get(&guest) {
-            // It lives: if the link to it is down, it is tried again at once.
-            Some(peer) => peer.link.nudge(),
-            None if known.values().filter(|peer| !peer.member).count() >= GUESTS_LIMIT => (),
-            None => {
-                known.insert(guest, self.link(guest, address, false));
-            }
+        let guests = known.values().filter(|peer| !peer.member).count();
+        if guests >= GUESTS_LIMIT && !known.contains_key(&guest) {
+            return false;
         }
+        let new = || self.link(guest, address, false);
+        let peer = known.entry(guest).or_insert_with(new);
+        peer.incoming += 1;
+        // It lives: if the link to it is down, it is tried again at once.
+        peer.link.nudge();
+        true
     }
 
     /// A node's link to this one has ended.
     pub(super) fn leave(&self, guest: NodeId) {
         let mut known = locked(&self.known);
-        if known.get(&guest).is_some_and(|peer| !peer.member) {
-            known.remove(&guest);
+        if let Some(peer) = known.get_mut(&guest) {
+            peer.incoming = peer.incoming.saturating_sub(1);
         }
+        known.retain(|_, peer| peer.is_wanted());
     }
 
     fn link(&self, to: NodeId, address: &str, member: bool) -> Peer {
@@ -185,16 +199,16 @@ impl Peers {
             }
         };
         let link = Link::keep(self.connector.clone(), address.to_owned(), open, tell);
-        Peer { address: address.to_owned(), link, member }
+        Peer { address: address.to_owned(), link, member, incoming: 0 }
     }
 
     /// Says something to a node. False if it is lost.
     pub(super) fn say(&self, to: NodeId, message: &Message) -> bool {
         if let Some(kind) = answers(message)
             && let Some(caller) = locked(&self.callers).remove(&(to, kind))
+            // If the caller has gone away, the answer is for the node itself.
+            && caller.send(message.clone()).is_ok()
         {
-            // An error means that the caller has gone away.
-            let _ = caller.send(message.clone());
             return true;
         }
         let known = locked(&self.known);
@@ -243,11 +257,12 @@ impl Peers {
             );
             return Err(refuse("OTHER_FOUNDERS", message));
         }
-        let known = if from == self.card.me {
-            identity == self.card.identity
-        } else {
+        // Whoever is no member is not remembered: its votes and entries were not counted on.
+        let known = if self.is_member(from) {
             let remembered = node.storage.remember(from, identity).await;
             remembered.map_err(|error| Status::internal(format!("{error:#}")))?
+        } else {
+            node.storage.peers().await.get(&from).is_none_or(|known| *known == identity)
         };
         if !known || from == self.card.me {
             let message = format!(
@@ -257,7 +272,10 @@ impl Peers {
             );
             return Err(refuse("OTHER_IDENTITY", message));
         }
-        self.welcome(from, text(ADDRESS)?);
+        if !self.welcome(from, text(ADDRESS)?) {
+            let message = format!("{GUESTS_LIMIT} nodes that are no members are linked already");
+            return Err(Status::resource_exhausted(message));
+        }
         Ok(from)
     }
 }

@@ -8,7 +8,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use consensus::store::{Action, Answer, Command, Key, LeaseId, Query, SessionId};
+use consensus::store::{Action, Answer, Command, Key, Query};
 use consensus::{Request, Route};
 use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::store_service_server::StoreService;
@@ -59,7 +59,7 @@ impl Service {
         let action = Action::Put {
             key: wire::entry::key(&put.key)?,
             value: wire::entry::value(&put.value)?,
-            lease: put.lease.map(LeaseId),
+            lease: put.lease.map(wire::entry::lease_id).transpose()?,
             condition: wire::entry::decode_condition(put.condition)?,
         };
         let key = put.key;
@@ -223,7 +223,7 @@ impl StoreService for Service {
         request: tonic::Request<pb::KeepLeaseAliveRequest>,
     ) -> Result<Response<pb::KeepLeaseAliveResponse>, Status> {
         let request = request.into_inner();
-        let action = Action::KeepAlive(LeaseId(request.lease));
+        let action = Action::KeepAlive(wire::entry::lease_id(request.lease)?);
         match self.propose(action, None, route(request.route())).await? {
             Answer::KeptAlive(_, ttl) => {
                 Ok(Response::new(pb::KeepLeaseAliveResponse { ttl_ms: millis(ttl) }))
@@ -237,7 +237,7 @@ impl StoreService for Service {
         request: tonic::Request<pb::RevokeLeaseRequest>,
     ) -> Result<Response<pb::RevokeLeaseResponse>, Status> {
         let request = request.into_inner();
-        let action = Action::Revoke(LeaseId(request.lease));
+        let action = Action::Revoke(wire::entry::lease_id(request.lease)?);
         match self.propose(action, request.ordinal, route(request.route())).await? {
             Answer::Revoked(keys) => Ok(Response::new(pb::RevokeLeaseResponse { keys })),
             _ => Err(unexpected()),
@@ -249,7 +249,7 @@ impl StoreService for Service {
         request: tonic::Request<pb::GetLeaseRequest>,
     ) -> Result<Response<pb::GetLeaseResponse>, Status> {
         let request = request.get_ref();
-        let query = Query::Lease(LeaseId(request.lease));
+        let query = Query::Lease(wire::entry::lease_id(request.lease)?);
         match self.read(query, false, route(request.route())).await? {
             (Answer::Lease { ttl, left, keys }, _) => Ok(Response::new(pb::GetLeaseResponse {
                 ttl_ms: millis(ttl),
@@ -277,7 +277,7 @@ impl StoreService for Service {
         request: tonic::Request<pb::CloseSessionRequest>,
     ) -> Result<Response<pb::CloseSessionResponse>, Status> {
         let request = request.get_ref();
-        let action = Action::CloseSession(SessionId(request.session));
+        let action = Action::CloseSession(wire::entry::session_id(request.session)?);
         match self.propose(action, None, route(request.route())).await? {
             Answer::Closed => Ok(Response::new(pb::CloseSessionResponse {})),
             _ => Err(unexpected()),

@@ -1,10 +1,11 @@
 //! Watches: every change of some keys, in order, each once.
 //!
 //! A watcher that reads more slowly than the store changes is let go when its room is full: its
-//! stream ends, and it may watch again after the last version that it has.
+//! stream ends, and it may watch again after the last version that it has. So is every watcher when
+//! a snapshot takes the place of changes that this node has not seen.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use consensus::{Index, Request};
 use proto::ensemble::raft::v1 as pb;
 use protocols::{Input, Ticket};
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Status};
 
 use super::refusal::because;
@@ -23,6 +24,8 @@ use crate::wire;
 
 /// Responses that wait for a watcher's connection.
 const ROOM: usize = 1024;
+/// Bytes of keys and values in them, unless one response alone has more.
+const ROOM_BYTES: usize = 8 << 20;
 /// Watchers of one node.
 const WATCHERS_LIMIT: usize = 1024;
 /// Events in one response of those that the history had.
@@ -41,6 +44,8 @@ struct Watcher {
     /// Whether it has been told the history, and is told what follows.
     begun: bool,
     sender: Sender,
+    /// Bytes of keys and values that wait for its connection.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// The watchers of one node.
@@ -59,7 +64,6 @@ impl Watchers {
         history: Result<Vec<Arc<Event>>, Compacted>,
         applied: Index,
     ) {
-        self.told.fetch_max(applied.0, Ordering::Release);
         let mut all = locked(&self.all);
         let Some(watcher) = all.get_mut(&ticket) else { return };
         let begun = match history {
@@ -76,12 +80,41 @@ impl Watchers {
         if !begun {
             all.remove(&ticket);
         }
+        self.told.fetch_max(applied.0, Ordering::Release);
+    }
+
+    /// Lets everyone go who is told what changes: something has changed unseen.
+    pub(super) fn let_go(&self) {
+        locked(&self.all).retain(|_, watcher| !watcher.begun);
+    }
+
+    /// Tells a watcher how far it has got. False if it is none any more.
+    fn reassure(&self, ticket: Ticket) -> bool {
+        let mut all = locked(&self.all);
+        let Some(watcher) = all.get(&ticket) else { return false };
+        // Whatever was told up to there stands in its queue before this.
+        let told = self.told.load(Ordering::Acquire);
+        let applied = watcher.after.map_or(told, |after| told.max(after));
+        if watcher.begun && !watcher.send(pb::WatchResponse { events: Vec::new(), applied }) {
+            all.remove(&ticket);
+            return false;
+        }
+        true
+    }
+
+    /// Ends a watch with a reason.
+    fn end(&self, ticket: Ticket, reason: Status) {
+        if let Some(watcher) = locked(&self.all).remove(&ticket) {
+            // An error means that the watcher has gone away or has no room.
+            let _ = watcher.sender.try_send(Err(reason));
+        }
     }
 
     /// Something has changed.
     pub(super) fn tell(&self, events: &[Arc<Event>]) {
         let Some(version) = events.last().map(|event| event.version.0) else { return };
-        locked(&self.all).retain(|_, watcher| !watcher.begun || watcher.tell(events, version));
+        let mut all = locked(&self.all);
+        all.retain(|_, watcher| !watcher.begun || watcher.tell(events, version));
         self.told.fetch_max(version, Ordering::Release);
     }
 }
@@ -123,8 +156,17 @@ impl Watcher {
     }
 
     fn send(&self, response: pb::WatchResponse) -> bool {
-        self.sender.try_send(Ok(response)).is_ok()
+        let bytes = bytes(&response);
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        (waiting == 0 || waiting + bytes <= ROOM_BYTES)
+            && self.sender.try_send(Ok(response)).is_ok()
     }
+}
+
+/// Bytes of keys and values in a response.
+fn bytes(response: &pb::WatchResponse) -> usize {
+    let items = response.events.iter().filter_map(|event| event.item.as_ref());
+    items.map(|item| item.key.len() + item.value.len()).sum()
 }
 
 impl Service {
@@ -135,6 +177,7 @@ impl Service {
         after: Option<u64>,
     ) -> Result<impl Stream<Item = Result<pb::WatchResponse, Status>> + Send + use<>, Status> {
         let (sender, receiver) = mpsc::channel(ROOM);
+        let waiting = Arc::<AtomicUsize>::default();
         let ticket = self.ticket();
         {
             let mut all = locked(&self.0.watchers.all);
@@ -143,34 +186,86 @@ impl Service {
                 let message = format!("{WATCHERS_LIMIT} watches already: ask another node");
                 return Err(Status::resource_exhausted(message));
             }
-            all.insert(ticket, Watcher { prefix, after, begun: false, sender: sender.clone() });
+            let waiting = waiting.clone();
+            all.insert(ticket, Watcher { prefix, after, begun: false, sender, waiting });
         }
         let from = Index(after.unwrap_or(u64::MAX));
         if !self.0.inbox.put(Input::Request(Request::History(ticket, from))).await {
             return Err(stopping());
         }
-        tokio::spawn(self.clone().keep_awake(sender, after.unwrap_or(0)));
-        Ok(ReceiverStream::new(receiver))
+        tokio::spawn(self.clone().keep_awake(ticket));
+        Ok(ReceiverStream::new(receiver).map(move |response| {
+            let taken = response.as_ref().map_or(0, bytes);
+            waiting.fetch_sub(taken, Ordering::Relaxed);
+            response
+        }))
     }
 
     /// Tells a watcher now and then how far it has got, and ends its stream when this node stops.
-    async fn keep_awake(self, sender: Sender, after: u64) {
+    async fn keep_awake(self, ticket: Ticket) {
         let mut shutdown = self.0.shutdown.clone();
         loop {
             tokio::select! {
-                () = sender.closed() => return,
-                () = shutdown.requested() => {
-                    // An error means that the watcher has gone away or has no room.
-                    let _ = sender.try_send(Err(stopping()));
-                    return;
-                }
+                () = shutdown.requested() => return self.0.watchers.end(ticket, stopping()),
                 () = tokio::time::sleep(SILENCE) => (),
             }
-            // Whatever was told up to there stands in the queue before this.
-            let applied = self.0.watchers.told.load(Ordering::Acquire).max(after);
-            if sender.try_send(Ok(pb::WatchResponse { events: Vec::new(), applied })).is_err() {
+            if !self.0.watchers.reassure(ticket) {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(version: u64) -> Arc<Event> {
+        let version = Index(version);
+        Arc::new(Event { version, key: b"key"[..].into(), item: None, expired: false })
+    }
+
+    /// A watcher that has begun after version 0, and its end.
+    fn watched() -> (Watchers, Ticket, mpsc::Receiver<Result<pb::WatchResponse, Status>>) {
+        let (watchers, ticket) = (Watchers::default(), Ticket(1));
+        let (sender, receiver) = mpsc::channel(ROOM);
+        let (prefix, after) = (b""[..].into(), Some(0));
+        let watcher = Watcher { prefix, after, begun: false, sender, waiting: Arc::default() };
+        locked(&watchers.all).insert(ticket, watcher);
+        // Before it has begun it is told nothing, and keeps waiting.
+        watchers.tell(&[event(1)]);
+        assert!(watchers.reassure(ticket));
+        watchers.begin(ticket, Ok(vec![event(1)]), Index(1));
+        (watchers, ticket, receiver)
+    }
+
+    #[test]
+    fn a_watcher_without_room_is_let_go_and_never_told_of_what_it_missed() {
+        let (watchers, ticket, mut receiver) = watched();
+        for version in 2..=2 * ROOM as u64 {
+            watchers.tell(&[event(version)]);
+        }
+        assert!(!watchers.reassure(ticket));
+        let mut last = 0;
+        while let Some(response) = receiver.blocking_recv() {
+            let response = response.unwrap();
+            if let Some(event) = response.events.first() {
+                assert_eq!(event.version, last + 1, "a gap");
+                last = event.version;
+            }
+            assert!(response.applied <= last.max(1), "it is told of what it does not have");
+        }
+        assert!(0 < last && last < 2 * ROOM as u64, "{last}");
+    }
+
+    #[test]
+    fn a_snapshot_that_hides_changes_ends_every_watch() {
+        let (watchers, ticket, mut receiver) = watched();
+        watchers.let_go();
+        watchers.tell(&[event(9)]);
+        assert!(!watchers.reassure(ticket));
+        while let Some(response) = receiver.blocking_recv() {
+            assert!(response.unwrap().applied <= 1);
         }
     }
 }

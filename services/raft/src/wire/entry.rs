@@ -45,11 +45,11 @@ pub(super) fn milliseconds(field: &str, number: u64) -> Parsed<Duration> {
     counted(field, number).map(Duration::from_millis)
 }
 
-pub(super) fn lease_id(number: u64) -> Parsed<LeaseId> {
+pub(crate) fn lease_id(number: u64) -> Parsed<LeaseId> {
     counted("lease", number).map(LeaseId)
 }
 
-pub(super) fn session_id(number: u64) -> Parsed<SessionId> {
+pub(crate) fn session_id(number: u64) -> Parsed<SessionId> {
     counted("session", number).map(SessionId)
 }
 

@@ -33,6 +33,14 @@ async fn keys_and_values_beyond_the_limits_are_refused_by_field() {
     assert_eq!(status.code(), Code::NotFound, "{status}");
     let lease = pb::PutRequest { key: "k".into(), lease: Some(999), ..<_>::default() };
     assert_eq!(store.put(lease).await.unwrap_err().code(), Code::NotFound);
+    // What no log reaches comes into none: the node could not read it back.
+    let lease = u64::MAX;
+    let put = pb::PutRequest { key: "k".into(), lease: Some(lease), ..<_>::default() };
+    assert_eq!(store.put(put).await.unwrap_err().code(), Code::InvalidArgument);
+    let keep = pb::KeepLeaseAliveRequest { lease, ..<_>::default() };
+    assert_eq!(store.keep_lease_alive(keep).await.unwrap_err().code(), Code::InvalidArgument);
+    let close = pb::CloseSessionRequest { session: lease, ..<_>::default() };
+    assert_eq!(store.close_session(close).await.unwrap_err().code(), Code::InvalidArgument);
     assert!(store.get(pb::GetRequest { key: "k".into(), ..<_>::default() }).await.is_ok());
 }
 
@@ -63,6 +71,37 @@ async fn a_forged_term_or_a_stranger_deposes_nobody() {
     let after = cluster.status(leader).await.unwrap();
     assert_eq!((after.term, after.leader), (before.term, Some(leader)));
     cluster.client().put("still", "here").await.unwrap();
+}
+
+#[tokio::test]
+async fn forged_entries_end_no_node() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    // A second term, so that there is one to fall from.
+    let first = cluster.leader().await;
+    cluster.kill(first);
+    cluster.run(first);
+    cluster.client().put("before", "1").await.unwrap();
+    cluster.level().await;
+    for id in cluster.ids() {
+        let status = cluster.status(id).await.unwrap();
+        let other = cluster.ids().into_iter().find(|other| *other != id).unwrap();
+        let forged = |index, term| pb::AppendEntriesRequest {
+            term: status.term + 1,
+            leader_id: other,
+            previous_log_index: status.applied,
+            entries: vec![pb::Entry { index, term, ..<_>::default() }],
+            ..<_>::default()
+        };
+        let mut node = RaftServiceClient::new(channel(&cluster, id).await);
+        for entry in [forged(status.applied + 1, 1), forged(status.applied + 7, status.term)] {
+            let mut request = Request::new(entry);
+            request.set_timeout(Duration::from_millis(500));
+            let taken = node.append_entries(request).await;
+            assert!(!taken.is_ok_and(|answer| answer.get_ref().success), "node {id}");
+        }
+    }
+    cluster.client().put("after", "1").await.unwrap();
+    cluster.level().await;
 }
 
 #[tokio::test]
