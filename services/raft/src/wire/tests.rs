@@ -411,3 +411,43 @@ fn hostile_pieces_are_refused_by_field() {
     let bare = pb::InstallSnapshot { term: 1, last_index: 1, ..<_>::default() };
     assert_eq!(field(link(pb::link_request::Message::InstallSnapshot(bare))), "piece");
 }
+
+/// A leader that took what its peers or its own disk refuse would never commit anything again.
+#[test]
+fn what_may_be_proposed_can_be_read_back_and_nothing_else_can() {
+    let (least, most) = store::TTL_LIMITS;
+    let numbers = [0, 1, (1 << 63) - 1, 1 << 63, u64::MAX];
+    let lengths = |limit| [0, 1, limit, limit + 1].map(|length: usize| vec![b'x'; length]);
+    let mut actions = every_action();
+    for number in numbers {
+        let (lease, session) = (LeaseId(number), SessionId(number));
+        let (key, value) = (b"k"[..].into(), b"v"[..].into());
+        let condition = Condition::Version(Index(number));
+        actions.extend([
+            Action::Put { key, value, lease: Some(lease), condition: Condition::Always },
+            Action::Delete { key: b"k"[..].into(), condition },
+            Action::KeepAlive(lease),
+            Action::Revoke(lease),
+            Action::CloseSession(session),
+        ]);
+    }
+    for key in lengths(store::KEY_LIMIT) {
+        actions.push(put(&key, b"v", Condition::Always));
+        actions.push(Action::Delete { key: key[..].into(), condition: Condition::Always });
+    }
+    for value in lengths(store::VALUE_LIMIT) {
+        actions.push(put(b"k", &value, Condition::Always));
+        actions.push(put(b"k", b"v", Condition::Value(value[..].into())));
+    }
+    let millisecond = Duration::from_millis(1);
+    let times = [Duration::ZERO, least - millisecond, least, most, most + millisecond];
+    actions.extend(times.map(Action::Grant));
+    let mut refused = 0;
+    for action in actions {
+        let allowed = store::check(&action);
+        let back = decode_command(encode_command(&command(action.clone())));
+        assert_eq!(allowed.is_ok(), back.is_ok(), "{action:?}: {allowed:?}, {back:?}");
+        refused += usize::from(allowed.is_err());
+    }
+    assert!(refused > 10, "{refused}");
+}
