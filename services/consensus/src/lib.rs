@@ -29,6 +29,19 @@
 //! - A [`Request::Peek`] is as old as its node.
 //! - Messages are not authenticated here; whoever can forge a member's can do what it can. A term
 //!   that leaps by more than [`TERM_LEAP_LIMIT`] is taken for forged and ignored.
+//!
+//! # How it is proven
+//!
+//! The very value that runs in a node runs in `protocols::simulator`: thousands of storms, after
+//! each step of which the five properties of the Raft paper must hold, and the history of clients
+//! must be linearizable (`tests/raft`). There is no model of it for a model checker such as
+//! stateright, and that is a choice. A checker exhausts the states of a model that is small enough:
+//! three servers, two terms, a handful of entries, no time. It would check the election and the log
+//! as the paper has them, which were checked before; the mistakes that were found here lay in what
+//! such a model leaves out: entries that are sent before they are written, answers after a change
+//! of leaders, snapshots whose pieces overtake each other, members that come and go while a
+//! majority is cut off, clocks and leases. What storms cannot give is exhaustion: `scripts/soak`
+//! goes on for as long as one likes.
 
 mod election;
 mod following;
