@@ -217,7 +217,7 @@ impl Audit {
             ledger.matches(entry, before);
             // A leader's own record may outlive the crash in which it had no time to tell what it
             // had applied; another has the entry when the leader had told.
-            let theirs = ledger.leader_of(entry.term) != Some(node);
+            let theirs = ledger.leader_of(entry.term).is_some_and(|leader| leader != node);
             if theirs && matches!(entry.payload, Payload::Configuration(_)) {
                 one_change_at_a_time(&self.committed, &ledger, entry, &kept.terms, kept.base);
             }
