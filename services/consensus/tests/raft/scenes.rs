@@ -66,7 +66,7 @@ impl<const FOUNDERS: u64> Scenario for Scene<FOUNDERS> {
         // One entry in a message, where it matters which of them arrive.
         let message_bytes = if FOUNDERS == 5 { 1 } else { 1 << 20 };
         let config = Config { message_bytes, ..Config::of(me) };
-        // The scenes are cast: drawn from here on, n3 is the first to lead of three, and n5 of five.
+        // The scenes are cast: drawn from here, n3 is the first to lead of three, and n5 of five.
         let mut random = StdRng::seed_from_u64(seed);
         let _ = random.random::<u32>();
         Raft::new(config, founders, records, random)
