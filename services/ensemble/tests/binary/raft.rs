@@ -160,7 +160,7 @@ fn a_range_is_listed_in_order() {
 fn changes_are_shown_as_they_happen() {
     let store = Store::start(3);
     let endpoints = store.fake.addresses().join(",");
-    let arguments = store.arguments(&endpoints, &["watch", "a/"]);
+    let arguments = store.arguments(&endpoints, &["watch", "a/", "--after", "0"]);
     let mut command = store.site.command(&arguments);
     let mut watching = command.stdout(Stdio::piped()).spawn().expect("started");
     eventually("it watches", || (!store.fake.calls("watch").is_empty()).then_some(()));
