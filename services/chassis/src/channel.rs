@@ -14,12 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{ConnectError, Status, TimeoutExpired};
 use tower::Service;
 
 use crate::Tls;
 
 /// Bytes of a message that are taken off the wire before the reader has asked for them.
 const WINDOW: u32 = 1 << 20;
+/// How generated clients begin the message of a status, which then has no source, when the channel
+/// takes no call.
+const NOT_READY: &str = "Service was not ready";
 
 /// Makes connections: in clear text, or by mutual TLS with this process's certificates.
 #[derive(Clone, Debug)]
@@ -68,6 +72,54 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
+}
+
+/// How a call was lost on this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// There was no connection to ask on: nothing was asked.
+    Unsent,
+    /// The connection broke while the answer was awaited.
+    Broken,
+    /// The time that the call was given was over first.
+    Late,
+}
+
+/// How a call was lost; nothing when its status is what the other process answered.
+pub fn loss(status: &Status) -> Option<Loss> {
+    // A status that came from the other process has no source: the others were made on this side.
+    let Some(source) = std::error::Error::source(status) else {
+        return status.message().starts_with(NOT_READY).then_some(Loss::Unsent);
+    };
+    let mut next = Some(source);
+    while let Some(error) = next {
+        // hyper cancels what waited for the wire when the connection closed, and nothing else.
+        let waited = error.downcast_ref().is_some_and(hyper::Error::is_canceled);
+        if waited || error.is::<ConnectError>() {
+            return Some(Loss::Unsent);
+        }
+        if error.is::<TimeoutExpired>() {
+            return Some(Loss::Late);
+        }
+        next = error.source();
+    }
+    Some(Loss::Broken)
+}
+
+/// Why a call failed: its status says it, or, if it was made on this side, what caused it.
+pub fn reason(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(error) => root_cause(error),
+        None => status.message().to_owned(),
+    }
+}
+
+/// Whether it is a host and a port, such as `127.0.0.1:50051`.
+pub fn is_address(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        let port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        port && !host.is_empty() && !host.contains(['/', ' ', '@'])
+    })
 }
 
 /// A stream of either kind: in clear text, or by TLS.

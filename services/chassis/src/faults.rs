@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
+use crate::status::invalid;
+
 /// The faults of one process. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -136,10 +138,6 @@ impl Switchboard {
     }
 }
 
-fn invalid(field: &str, problem: &str) -> Status {
-    Status::invalid_argument(format!("{field}: {problem}"))
-}
-
 #[tonic::async_trait]
 impl FaultService for Switchboard {
     async fn suspend(
@@ -158,7 +156,7 @@ impl FaultService for Switchboard {
         let request = request.into_inner();
         let direction = request.direction();
         let known = |name: &String| {
-            (self.names)(name).ok_or_else(|| invalid("peers", &format!("there is no peer {name}")))
+            (self.names)(name).ok_or_else(|| invalid("peers", format!("there is no peer {name}")))
         };
         let peers = request.peers.iter().map(known).collect::<Result<Vec<_>, _>>()?;
         warn!(peers = ?request.peers, ?direction, "fault: cut off");

@@ -4,6 +4,7 @@
 //!
 //! Only this crate reads the environment, installs signal handlers or builds channels.
 
+mod callers;
 mod calls;
 pub mod channel;
 mod drive;
@@ -19,9 +20,11 @@ mod serve;
 mod services;
 mod settings;
 mod shutdown;
+pub mod status;
 pub mod telemetry;
 mod tls;
 
+pub use self::callers::Callers;
 pub use self::drive::{Inbox, Outlet, World, drive};
 pub use self::faults::Faults;
 pub use self::host::HOST;
@@ -30,6 +33,6 @@ pub use self::observe::Events;
 pub use self::role::{Chassis, Role, Start, run, run_role};
 pub use self::seed::seed;
 pub use self::services::{Services, time_left};
-pub use self::settings::{Common, Environment, LogFormat, Settings, Switch, Variable};
+pub use self::settings::{Common, Environment, LogFormat, Settings, Switch, Variable, resolve};
 pub use self::shutdown::Shutdown;
 pub use self::tls::Tls;

@@ -151,7 +151,7 @@ fn listen_address(
     environment: &Environment,
 ) -> anyhow::Result<SocketAddr> {
     match &common.listen {
-        Some(listen) => settings::address("CHASSIS_LISTEN", listen),
+        Some(listen) => settings::resolve(listen, "this process").context("CHASSIS_LISTEN"),
         None => (role.address)(environment),
     }
 }

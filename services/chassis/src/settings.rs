@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -186,13 +187,16 @@ fn malformed(prefix: &str, reason: &str, values: &BTreeMap<String, String>) -> a
     }
 }
 
-/// Reads a field's address and port, resolving a name when it is one.
-pub(crate) fn address(name: &str, value: &str) -> anyhow::Result<std::net::SocketAddr> {
-    use std::net::ToSocketAddrs as _;
-    let mut addresses = value
-        .to_socket_addrs()
-        .with_context(|| format!("{name}={value}: not an address and port, such as 127.0.0.1:1"))?;
-    addresses.next().with_context(|| format!("{name}={value}: the name has no address"))
+/// Reads an address and port where `what` is to be found, resolving a name when it is one.
+///
+/// # Errors
+///
+/// It is malformed, or the name is not known.
+pub fn resolve(address: &str, what: &str) -> anyhow::Result<SocketAddr> {
+    let mut found = address.to_socket_addrs().with_context(|| {
+        format!("{address}: where {what} should be; give host:port, such as 127.0.0.1:1")
+    })?;
+    found.next().with_context(|| format!("{address}: this name has no address"))
 }
 
 #[cfg(test)]
@@ -223,6 +227,15 @@ mod tests {
         assert!(error.contains("CHASSIS_GRACE_MS=soon"), "{error}");
         let error = read(&[("CHASSIS_FAULTS", "yes")]).unwrap_err();
         assert!(error.contains("CHASSIS_FAULTS=yes"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_named_with_what_should_be_there() {
+        assert_eq!(resolve("127.0.0.1:7", "node 1").unwrap().port(), 7);
+        for address in ["", "127.0.0.1", "127.0.0.1:65536"] {
+            let error = format!("{:#}", resolve(address, "node 1").unwrap_err());
+            assert!(error.starts_with(&format!("{address}: where node 1 should be")), "{error}");
+        }
     }
 
     #[test]

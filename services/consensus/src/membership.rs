@@ -11,7 +11,7 @@ use std::time::Duration;
 use protocols::{NodeId, Outbox, Ticket};
 
 use crate::progress::Progress;
-use crate::proposing::{Forwarded, Origin};
+use crate::proposing::Origin;
 use crate::{
     Change, Configuration, Index, MEMBERS_LIMIT, Member, Message, Notice, Occurrence, Payload,
     Raft, Refusal, Role, Route, Standing, Timer,
@@ -81,6 +81,13 @@ impl Raft {
         all < 2 * with
     }
 
+    /// What more than half of the voters have reached at least: a place in the log, or a round.
+    pub(crate) fn reached<T: Ord + Default + Copy>(&self, by: impl Fn(NodeId) -> T) -> T {
+        let mut all = self.voters().map(by).collect::<Vec<_>>();
+        all.sort_unstable();
+        all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+    }
+
     /// Whether the latest members may yet be overwritten.
     pub(crate) fn change_pending(&self) -> bool {
         self.configurations.last().is_some_and(|(at, _)| self.commit < *at)
@@ -107,19 +114,16 @@ impl Raft {
         route: Route,
         out: &mut Outbox<Self>,
     ) {
-        let origin = Origin::Change(ticket);
-        match (self.leader, route) {
-            (Some(leader), _) if leader == self.config.me => {
-                self.administer(now, origin, change, out);
-            }
-            (Some(_), Route::Forward) if self.forwarded.len() >= self.config.waiting_limit => {
-                self.refuse(origin, Refusal::Busy, out);
-            }
-            (Some(leader), Route::Forward) if !self.leader_gone => {
+        let origin = Origin::Local(ticket);
+        if let Role::Leader(_) = self.role {
+            return self.administer(now, origin, change, out);
+        }
+        match self.whom_to_ask(route, self.forwarded.len()) {
+            Ok(leader) => {
                 let passed = self.pass_on(ticket, leader);
                 out.send(leader, Message::Administer(passed, change));
             }
-            (leader, _) => self.refuse(origin, Refusal::NotLeader(leader), out),
+            Err(refusal) => self.refuse(origin, refusal, out),
         }
     }
 
@@ -131,10 +135,7 @@ impl Raft {
         outcome: Result<(), Refusal>,
         out: &mut Outbox<Self>,
     ) {
-        if self.forwarded.get(&ticket).is_none_or(|forwarded| forwarded.to != from) {
-            return;
-        }
-        let Some(Forwarded { caller, .. }) = self.forwarded.remove(&ticket) else { return };
+        let Some(caller) = self.come_back(from, ticket) else { return };
         match outcome {
             Ok(()) => out.notify(Notice::Done(caller)),
             Err(refusal) => out.notify(Notice::Refused(caller, refusal)),
@@ -149,7 +150,7 @@ impl Raft {
         change: Change,
         out: &mut Outbox<Self>,
     ) {
-        let origin = Origin::Remote(from, ticket);
+        let origin = Origin::Change(from, ticket);
         match self.leading() {
             Some(leader) => {
                 if leader.seen.entry(from).or_default().insert(ticket) {

@@ -24,14 +24,12 @@ const INCARNATIONS_LIMIT: usize = 4;
 /// Who wants to know what becomes of something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
-    /// A local caller, who asked for a command or a read.
+    /// A local caller.
     Local(Ticket),
     /// A member that passed a command on.
     Proposal(NodeId, Ticket),
-    /// A local caller, who asked for a change of members or of leaders.
-    Change(Ticket),
-    /// A member that passed such a change on.
-    Remote(NodeId, Ticket),
+    /// A member that passed a change of members or of leaders on.
+    Change(NodeId, Ticket),
 }
 
 /// What was passed on to the leader.
@@ -100,15 +98,21 @@ impl Raft {
         if let Role::Leader(_) = self.role {
             return self.propose(now, origin, command, out);
         }
-        match (self.leader, route) {
-            (Some(_), Route::Forward) if self.forwarded.len() >= self.config.waiting_limit => {
-                self.refuse(origin, Refusal::Busy, out);
-            }
-            (Some(leader), Route::Forward) if !self.leader_gone => {
+        match self.whom_to_ask(route, self.forwarded.len()) {
+            Ok(leader) => {
                 let passed = self.pass_on(ticket, leader);
                 out.send(leader, Message::Propose(self.term, passed, command));
             }
-            (leader, _) => self.refuse(origin, Refusal::NotLeader(leader), out),
+            Err(refusal) => self.refuse(origin, refusal, out),
+        }
+    }
+
+    /// The leader, if a caller lets this server ask it, and no more than the limit wait already.
+    pub(crate) fn whom_to_ask(&self, route: Route, waiting: usize) -> Result<NodeId, Refusal> {
+        match (self.leader, route) {
+            (Some(_), Route::Forward) if waiting >= self.config.waiting_limit => Err(Refusal::Busy),
+            (Some(leader), Route::Forward) if !self.leader_gone => Ok(leader),
+            (leader, _) => Err(Refusal::NotLeader(leader)),
         }
     }
 
@@ -118,6 +122,12 @@ impl Raft {
         let ticket = Ticket(self.serial);
         self.forwarded.insert(ticket, Forwarded { caller, to });
         ticket
+    }
+
+    /// What was passed on to `from` comes back: to whom here.
+    pub(crate) fn come_back(&mut self, from: NodeId, ticket: Ticket) -> Option<Ticket> {
+        self.forwarded.get(&ticket).filter(|forwarded| forwarded.to == from)?;
+        self.forwarded.remove(&ticket).map(|forwarded| forwarded.caller)
     }
 
     /// A follower passes a command on.
@@ -197,8 +207,8 @@ impl Raft {
     /// A change is done.
     pub(crate) fn done(&self, origin: Origin, out: &mut Outbox<Self>) {
         match origin {
-            Origin::Local(ticket) | Origin::Change(ticket) => out.notify(Notice::Done(ticket)),
-            Origin::Proposal(peer, ticket) | Origin::Remote(peer, ticket) => {
+            Origin::Local(ticket) => out.notify(Notice::Done(ticket)),
+            Origin::Proposal(peer, ticket) | Origin::Change(peer, ticket) => {
                 out.send(peer, Message::Administered(ticket, Ok(())));
             }
         }
@@ -207,13 +217,11 @@ impl Raft {
     /// Something was not done.
     pub(crate) fn refuse(&self, origin: Origin, refusal: Refusal, out: &mut Outbox<Self>) {
         match origin {
-            Origin::Local(ticket) | Origin::Change(ticket) => {
-                out.notify(Notice::Refused(ticket, refusal));
-            }
+            Origin::Local(ticket) => out.notify(Notice::Refused(ticket, refusal)),
             Origin::Proposal(peer, ticket) => {
                 out.send(peer, Message::Proposed(ticket, Err(refusal)));
             }
-            Origin::Remote(peer, ticket) => {
+            Origin::Change(peer, ticket) => {
                 out.send(peer, Message::Administered(ticket, Err(refusal)));
             }
         }
@@ -227,10 +235,7 @@ impl Raft {
         outcome: Result<Answer, Refusal>,
         out: &mut Outbox<Self>,
     ) {
-        if self.forwarded.get(&ticket).is_none_or(|forwarded| forwarded.to != from) {
-            return;
-        }
-        let Some(Forwarded { caller, .. }) = self.forwarded.remove(&ticket) else { return };
+        let Some(caller) = self.come_back(from, ticket) else { return };
         match outcome {
             Ok(answer) => out.notify(Notice::Answered(caller, answer, Index(0))),
             Err(refusal) => out.notify(Notice::Refused(caller, refusal)),

@@ -76,10 +76,10 @@ impl Raft {
         route: Route,
         out: &mut Outbox<Self>,
     ) {
-        let limit = self.config.waiting_limit;
         if self.has_lease(now) {
             return self.answer(ticket, &query, out);
         }
+        let limit = self.config.waiting_limit;
         if let Some(leader) = self.leading() {
             if leader.questions.len() >= limit {
                 return out.notify(Notice::Refused(ticket, Refusal::Busy));
@@ -88,16 +88,13 @@ impl Raft {
             leader.questions.push_back(Question { reader, round: None });
             return self.ask_when_idle(out);
         }
-        match (self.leader, route) {
-            (Some(_), Route::Forward) if self.reads.count >= limit => {
-                out.notify(Notice::Refused(ticket, Refusal::Busy));
-            }
-            (Some(_), Route::Forward) if !self.leader_gone => {
+        match self.whom_to_ask(route, self.reads.count) {
+            Ok(_) => {
                 self.reads.unasked.push((ticket, query));
                 self.reads.count += 1;
                 self.arm_flush(out);
             }
-            (leader, _) => out.notify(Notice::Refused(ticket, Refusal::NotLeader(leader))),
+            Err(refusal) => out.notify(Notice::Refused(ticket, refusal)),
         }
     }
 
@@ -147,9 +144,7 @@ impl Raft {
             None if voter == me => leader.round,
             None => 0,
         };
-        let mut all = self.voters().map(answered).collect::<Vec<_>>();
-        all.sort_unstable();
-        let confirmed = all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+        let confirmed = self.reached(answered);
         let Some(leader) = self.leading() else { return };
         while let Some((round, began)) = leader.rounds.front().copied()
             && round <= confirmed

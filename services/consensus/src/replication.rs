@@ -109,6 +109,7 @@ impl Raft {
     pub(crate) fn beat(&mut self, now: Duration, out: &mut Outbox<Self>) {
         let patience = *self.config.election.end();
         let Some(leader) = self.leading() else { return };
+        let flushed = leader.flushed;
         let near = leader.progress.iter();
         let near = near.filter(|(_, progress)| now.saturating_sub(progress.heard) <= patience);
         let mut near = near.map(|(peer, _)| *peer).collect::<BTreeSet<_>>();
@@ -126,7 +127,6 @@ impl Raft {
             {
                 *sent = false;
             }
-            let flushed = self.leading().map_or(Index(0), |leader| leader.flushed);
             if !self.replicate(peer, flushed, out) {
                 self.show_life(peer, out);
             }
@@ -238,27 +238,23 @@ impl Raft {
         if self.term < term {
             return self.follow(now, term, None, out);
         }
-        let next = outcome.err().map(|mismatch| (mismatch.previous, self.where_to_look(mismatch)));
+        let outcome = outcome.map_err(|mismatch| (mismatch.previous, self.where_to_look(mismatch)));
         let current = term == self.term;
         let Role::Leader(leader) = &mut self.role else { return };
-        let sent = leader.flushed;
+        let flushed = leader.flushed;
         let Some(progress) = leader.progress.get_mut(&from).filter(|_| current) else { return };
         progress.heard = now;
         progress.round = progress.round.max(round);
-        match (outcome, next) {
-            (Ok(matched), _) if matched <= sent => progress.matches(matched),
+        match outcome {
+            Ok(matched) if matched <= flushed => progress.matches(matched),
             // It cannot have what has not left the leader.
-            (Ok(_), _) => self.ignored += 1,
-            (Err(_), Some((previous, next))) if progress.matched < previous => {
-                progress.look_at(next);
-            }
+            Ok(_) => self.ignored += 1,
+            Err((previous, next)) if progress.matched < previous => progress.look_at(next),
             // An answer from before it matched.
-            (Err(_), _) => (),
+            Err(_) => (),
         }
         self.confirm(now, out);
         self.advance(now, out);
-        self.answer_questions(now, out);
-        let flushed = self.leading().map_or(Index(0), |leader| leader.flushed);
         self.replicate(from, flushed, out);
         self.promote_when_caught_up(now, from, out);
         self.hand_over_when_caught_up(from, out);
@@ -289,9 +285,7 @@ impl Raft {
             None if voter == me => leader.flushed,
             None => Index(0),
         };
-        let mut all = self.voters().map(matched).collect::<Vec<_>>();
-        all.sort_unstable();
-        let Some(&committed) = all.get(all.len().saturating_sub(1) / 2) else { return };
+        let committed = self.reached(matched);
         if committed <= self.commit || self.log.term(committed) != Some(self.term) {
             return;
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use chassis::Role;
 use serde::{Deserialize, Serialize};
 
 /// How long a lock may be held by somebody who only looks whether it is.
@@ -93,7 +94,37 @@ impl Phase {
     }
 }
 
+/// A service that can be spoken to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Known {
+    /// Its name within its system, or else that of the service.
+    pub(crate) id: String,
+    pub(crate) service: String,
+    /// `host:port`.
+    pub(crate) address: String,
+}
+
+impl Known {
+    /// The one that goes by this id, or is this service.
+    pub(crate) fn find<'a>(all: &'a [Self], name: &str) -> Option<&'a Self> {
+        all.iter().find(|known| known.id == name || known.service == name)
+    }
+}
+
 impl State {
+    /// Its services with one of these roles, in the order of their ids.
+    pub(crate) fn known(&self, roles: &[&Role]) -> Vec<Known> {
+        let ours = |service: &&ServiceState| roles.iter().any(|role| role.name == service.role);
+        let known = |service: &ServiceState| Known {
+            id: service.id.as_ref().unwrap_or(&service.service).clone(),
+            service: service.service.clone(),
+            address: service.address.to_string(),
+        };
+        let mut all: Vec<_> = self.services.iter().filter(ours).map(known).collect();
+        all.sort();
+        all
+    }
+
     pub(crate) fn all_healthy(&self) -> bool {
         self.services
             .iter()
@@ -276,29 +307,52 @@ mod tests {
         block_on(folder.lock()).expect("free again");
     }
 
-    #[test]
-    fn state_is_read_as_it_was_written() {
-        let temporary = tempfile::tempdir().expect("a folder");
-        let folder = Folder::at(temporary.path());
-        assert!(folder.read().expect("readable").is_none());
-        let service = ServiceState {
-            service: "a".to_owned(),
-            role: "r".to_owned(),
-            id: None,
+    /// Services by name, role and id.
+    fn state(services: &[(&str, &str, Option<&str>)]) -> State {
+        let service = |(service, role, id): &(&str, &str, Option<&str>)| ServiceState {
+            service: (*service).to_owned(),
+            role: (*role).to_owned(),
+            id: id.map(str::to_owned),
             address: ([127, 0, 0, 1], 1).into(),
             pid: Some(7),
             started_unix_ms: Some(1),
             restarts: 2,
             state: Phase::Healthy,
         };
-        let state = State {
+        State {
             pid: 3,
             started_unix_ms: 1,
             profiles: vec!["p".to_owned()],
             host: None,
             client_certs: None,
-            services: vec![service],
-        };
+            services: services.iter().map(service).collect(),
+        }
+    }
+
+    #[test]
+    fn services_of_a_system_are_found_by_id_or_name() {
+        let (leader, worker) = (overlay::LEADER.name, overlay::WORKER.name);
+        let state = state(&[
+            ("overlay-c", worker, Some("C")),
+            ("overlay-x", worker, None),
+            ("raft-1", raft::NODE.name, Some("1")),
+            ("overlay-a", leader, Some("A")),
+        ]);
+        let known = state.known(overlay::ROLES);
+        let ids: Vec<_> = known.iter().map(|known| known.id.as_str()).collect();
+        assert_eq!(ids, ["A", "C", "overlay-x"]);
+        let service = |name| Known::find(&known, name).map(|known| known.service.as_str());
+        assert_eq!((service("C"), service("overlay-a")), (Some("overlay-c"), Some("overlay-a")));
+        assert_eq!((service("1"), service("raft-1")), (None, None));
+        assert_eq!(known[0].address, "127.0.0.1:1");
+    }
+
+    #[test]
+    fn state_is_read_as_it_was_written() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = Folder::at(temporary.path());
+        assert!(folder.read().expect("readable").is_none());
+        let state = state(&[("a", "r", None)]);
         folder.write(&state).expect("written");
         let read = folder.read().expect("readable").expect("there");
         assert_eq!(serde_json::to_value(&read).unwrap(), serde_json::to_value(&state).unwrap());

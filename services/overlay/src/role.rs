@@ -1,7 +1,7 @@
 //! The three roles, and how a process of the overlay begins.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,10 +95,7 @@ fn address(environment: &Environment) -> anyhow::Result<SocketAddr> {
     let config = config(&settings)?;
     let address = config.process(&settings.id).context("OVERLAY_ID")?.address();
     told(&settings, NodeId(0))?;
-    let mut found = address
-        .to_socket_addrs()
-        .with_context(|| format!("{address}: where process {} should be", settings.id))?;
-    found.next().with_context(|| format!("{address}: this name has no address"))
+    chassis::resolve(&address, &format!("process {}", settings.id))
 }
 
 /// What the protocol is told, checked.
@@ -152,7 +149,7 @@ async fn process(chassis: Chassis, role: overlay::Role) -> anyhow::Result<()> {
         shutdown: chassis.shutdown.clone(),
         metrics: metrics.clone(),
         budget: Duration::from_millis(settings.budget_ms),
-        calls: Arc::<Calls>::default(),
+        calls: Arc::new(Calls::new(inbox.clone())),
     };
     let mut random = StdRng::seed_from_u64(chassis::seed());
     let protocol = Overlay::new(told(&settings, me)?, (*topology).clone(), &mut random);

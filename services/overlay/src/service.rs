@@ -6,13 +6,13 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use chassis::status::{Wrong, exhausted, invalid};
 use chassis::telemetry::{Parent, Span, Telemetry, names};
-use chassis::{Events, Inbox, Link, Shutdown, World, time_left};
+use chassis::{Callers, Events, Inbox, Link, Shutdown, World, time_left};
 use opentelemetry::trace::SpanKind;
 use proto::documents;
 use proto::documents::overlay_node_server::{OverlayNode, OverlayNodeServer};
@@ -23,9 +23,8 @@ use protocols::overlay::{
     Topology, Trace, View,
 };
 use protocols::{Input, NodeId, Ticket};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tonic::{Code, Response, Status, Streaming};
-use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::{debug, warn};
 
 pub(crate) use self::metrics::Metrics;
@@ -61,11 +60,10 @@ pub(crate) struct Service {
     pub(crate) calls: Arc<Calls>,
 }
 
-/// The callers that wait.
+/// What is in hand.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    next: AtomicU64,
-    waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
+    callers: Callers<Overlay, Outcome>,
     /// Spans of the questions of neighbours that are in hand.
     spans: Mutex<BTreeMap<(NodeId, Ticket), Span>>,
     /// Room for refusals that are kept back for a moment.
@@ -74,11 +72,10 @@ pub(crate) struct Calls {
     workers: Semaphore,
 }
 
-impl Default for Calls {
-    fn default() -> Self {
+impl Calls {
+    pub(crate) fn new(inbox: Inbox<Overlay>) -> Self {
         Self {
-            next: AtomicU64::default(),
-            waiting: Mutex::default(),
+            callers: Callers::new(inbox, Request::Cancel),
             spans: Mutex::default(),
             held: Semaphore::new(HELD_LIMIT),
             workers: Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)),
@@ -88,21 +85,6 @@ impl Default for Calls {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder panics")
-}
-
-/// Tells the protocol when a caller goes away before it is answered.
-struct Caller<'a> {
-    service: &'a Service,
-    ticket: Ticket,
-}
-
-impl Drop for Caller<'_> {
-    fn drop(&mut self) {
-        if locked(&self.service.calls.waiting).remove(&self.ticket).is_some() {
-            let (inbox, ticket) = (self.service.inbox.clone(), self.ticket);
-            tokio::spawn(async move { inbox.put(Input::Request(Request::Cancel(ticket))).await });
-        }
-    }
 }
 
 impl Service {
@@ -132,15 +114,8 @@ impl Service {
         task.budget = task.budget.min(wire::BUDGET_LIMIT);
         task.trace = Trace(span.bytes().or(task.trace.0));
         span.note(names::NODE, self.name(self.me).to_owned());
-        let ticket = Ticket(self.calls.next.fetch_add(1, Ordering::Relaxed));
-        let (answer, outcome) = oneshot::channel();
-        locked(&self.calls.waiting).insert(ticket, answer);
-        let _caller = Caller { service: self, ticket };
-        if !self.inbox.put(Input::Request(Request::Forward(ticket, task, hops))).await {
-            return Err(Status::unavailable("this process is stopping; ask again elsewhere"));
-        }
-        let outcome =
-            outcome.await.unwrap_or_else(|_| Err(Status::unavailable("this process is stopping")));
+        let asking = self.calls.callers.ask(|ticket| Request::Forward(ticket, task, hops));
+        let outcome = asking.await.unwrap_or_else(|| Err(stopping()));
         match &outcome {
             Ok(report) => self.note_missing(&mut span, &report.missing),
             Err(status) => {
@@ -187,7 +162,7 @@ impl Service {
     }
 
     async fn view(&self) -> Result<View, Status> {
-        self.inbox.view().await.ok_or_else(|| Status::unavailable("this process is stopping"))
+        self.inbox.view().await.ok_or_else(stopping)
     }
 
     /// Tells the neighbours when this process is to stop.
@@ -231,7 +206,7 @@ impl Service {
                         return;
                     }
                 }
-                Err(wire::Wrong(field, reason)) => {
+                Err(Wrong(field, reason)) => {
                     warn!(from = self.name(from), field, reason, "a malformed message was ignored");
                 }
             }
@@ -260,13 +235,6 @@ impl Service {
         }
     }
 
-    fn answer(&self, ticket: Ticket, outcome: Outcome) {
-        if let Some(caller) = locked(&self.calls.waiting).remove(&ticket) {
-            // An error means that the caller has just gone away.
-            let _ = caller.send(outcome);
-        }
-    }
-
     /// Works where it does not keep the protocol from answering others.
     fn work(&self, ticket: Ticket, operation: Operation, part: Part) {
         let (inbox, calls) = (self.inbox.clone(), self.calls.clone());
@@ -288,11 +256,15 @@ impl Service {
 impl World<Overlay> for Service {
     fn notify(&mut self, notice: Notice) {
         match notice {
-            Notice::Answered(ticket, report) => self.answer(ticket, Ok(report)),
-            Notice::Refused(ticket, after) => self.answer(ticket, Err(exhausted(after))),
+            Notice::Answered(ticket, report) => self.calls.callers.settle(ticket, Ok(report)),
+            Notice::Refused(ticket, after) => {
+                let message =
+                    format!("as many requests as the limits allow; ask again in {after:?}");
+                self.calls.callers.settle(ticket, Err(exhausted(message, after)));
+            }
             Notice::Expired(ticket) => {
                 let status = Status::deadline_exceeded("the time was up before any work was done");
-                self.answer(ticket, Err(status));
+                self.calls.callers.settle(ticket, Err(status));
             }
             Notice::Work(ticket, operation, part) => self.work(ticket, operation, part),
             Notice::Event(Event::Lost(id)) => self.events.tell(&format!("lost {}", self.name(id))),
@@ -324,22 +296,8 @@ impl World<Overlay> for Service {
     }
 }
 
-fn invalid(field: &str, reason: String) -> Status {
-    let details = ErrorDetails::with_bad_request_violation(field, &reason);
-    let message = format!("{field}: {reason}");
-    Status::with_error_details(Code::InvalidArgument, message, details)
-}
-
-impl From<wire::Wrong> for Status {
-    fn from(wire::Wrong(field, reason): wire::Wrong) -> Self {
-        invalid(&field, reason)
-    }
-}
-
-fn exhausted(after: Duration) -> Status {
-    let details = ErrorDetails::with_retry_info(Some(after));
-    let message = format!("as many requests as the limits allow; ask again in {after:?}");
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+fn stopping() -> Status {
+    Status::unavailable("this process is stopping; ask again elsewhere")
 }
 
 #[tonic::async_trait]

@@ -18,12 +18,11 @@ mod session;
 mod types;
 mod watch;
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chassis::channel::Connector;
+use chassis::channel::{Connector, is_address, reason};
 use proto::ensemble::raft::v1 as pb;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
@@ -364,7 +363,7 @@ impl Client {
         course: &mut Course,
     ) -> Verdict {
         let address = self.nodes.address(target);
-        course.reason = format!("{address}: {}", root_cause(status));
+        course.reason = format!("{address}: {}", reason(status));
         let verdict = judge(status, names);
         match &verdict {
             Verdict::NotLeader(hint) => {
@@ -461,28 +460,12 @@ fn always(outcome: Outcome) -> Result<Written, Error> {
     }
 }
 
-/// Errors of the transport say `transport error`, and why only at the end.
-fn root_cause(status: &Status) -> String {
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
-    while let Some(next) = cause.and_then(std::error::Error::source) {
-        cause = Some(next);
-    }
-    let message: &dyn Display = match &cause {
-        Some(cause) => cause,
-        None => &status.message(),
-    };
-    message.to_string()
-}
-
 /// Whether it is a host and a port.
 fn check_address(address: &str) -> Result<(), Error> {
-    let halves = address.rsplit_once(':');
-    let good = halves.is_some_and(|(host, port)| {
-        let port = port.parse::<u16>().is_ok_and(|port| port > 0);
-        port && !host.is_empty() && !host.contains(['/', ' ', '@'])
-    });
-    if good {
-        return Ok(());
+    match is_address(address) {
+        true => Ok(()),
+        false => {
+            Err(Error::Invalid(format!("{address}: not a host and port, such as 127.0.0.1:50071")))
+        }
     }
-    Err(Error::Invalid(format!("{address}: not a host and port, such as 127.0.0.1:50071")))
 }

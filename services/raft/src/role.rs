@@ -1,7 +1,7 @@
 //! The role `raft-node`, and how its process begins and ends.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,11 +108,7 @@ fn address(environment: &Environment) -> anyhow::Result<SocketAddr> {
     let settings: Settings = environment.read()?;
     let place = Place::of(&settings)?;
     told(&settings, place.me)?;
-    let address = place.address;
-    let mut found = address
-        .to_socket_addrs()
-        .with_context(|| format!("{address}: where node {} should be", settings.id))?;
-    found.next().with_context(|| format!("{address}: this name has no address"))
+    chassis::resolve(&place.address, &format!("node {}", settings.id))
 }
 
 /// What the protocol is told, checked.

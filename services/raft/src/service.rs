@@ -9,12 +9,10 @@ mod refusal;
 mod store;
 mod watch;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use chassis::{Chassis, Events, Faults, Inbox, Services, Shutdown, World};
+use chassis::{Callers, Chassis, Events, Faults, Inbox, Services, Shutdown, World};
 use consensus::store::Answer;
 use consensus::{
     Change, Configuration, Index, Message, Notice, Occurrence, Raft, Record, Refusal, Request,
@@ -24,10 +22,9 @@ use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::cluster_service_server::ClusterServiceServer;
 use proto::ensemble::raft::v1::raft_service_server::RaftServiceServer;
 use proto::ensemble::raft::v1::store_service_server::StoreServiceServer;
-use protocols::{Input, NodeId, Ticket};
+use protocols::{NodeId, Ticket};
 use tokio::sync::{oneshot, watch as signal};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic::Status;
 
 pub(crate) use self::metrics::Metrics;
 use self::peers::Peers;
@@ -74,8 +71,7 @@ struct Shared {
     events: Events,
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
-    next: AtomicU64,
-    waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
+    callers: Callers<Raft, Outcome>,
     /// Whether a leader is known: without one there is nothing to serve.
     led: signal::Sender<bool>,
     /// Configurations that were committed and have not been looked at.
@@ -86,22 +82,6 @@ struct Shared {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder panics")
-}
-
-/// Tells the protocol when a caller goes away before it is answered.
-struct Caller<'a> {
-    service: &'a Service,
-    ticket: Ticket,
-}
-
-impl Drop for Caller<'_> {
-    fn drop(&mut self) {
-        let shared = &self.service.0;
-        if locked(&shared.waiting).remove(&self.ticket).is_some() {
-            let (inbox, ticket) = (shared.inbox.clone(), self.ticket);
-            tokio::spawn(async move { inbox.put(Input::Request(Request::Forget(ticket))).await });
-        }
-    }
 }
 
 impl Service {
@@ -117,12 +97,11 @@ impl Service {
             metrics: Arc::new(Metrics::new(&chassis.telemetry.meter())),
             peers,
             node,
+            callers: Callers::new(inbox.clone(), Request::Forget),
             inbox,
             watchers: Watchers::default(),
             events: chassis.events.clone(),
             shutdown: chassis.shutdown.clone(),
-            next: AtomicU64::new(1),
-            waiting: Mutex::default(),
             led: signal::Sender::new(false),
             settled: signal::Sender::new(Vec::new()),
             handed_over: signal::Sender::new(false),
@@ -130,7 +109,7 @@ impl Service {
         (Self(Arc::new(shared)), refused)
     }
 
-    /// What it serves. Store and cluster are ready while a leader is known.
+    /// What it serves. The store is ready while a leader is known, the rest always.
     pub(crate) fn services(&self, services: Services) -> Services {
         let raft = RaftServiceServer::new(self.clone());
         let store = StoreServiceServer::new(self.clone());
@@ -148,22 +127,10 @@ impl Service {
         self.0.metrics.clone()
     }
 
-    fn ticket(&self) -> Ticket {
-        Ticket(self.0.next.fetch_add(1, Ordering::Relaxed))
-    }
-
     /// Brings a request before the protocol and waits for what comes of it.
     async fn ask(&self, request: impl FnOnce(Ticket) -> Request) -> Result<Outcome, Status> {
-        let ticket = self.ticket();
-        let (answer, outcome) = oneshot::channel();
-        locked(&self.0.waiting).insert(ticket, answer);
-        let _caller = Caller { service: self, ticket };
-        if !self.0.inbox.put(Input::Request(request(ticket))).await {
-            return Err(stopping());
-        }
-        match tokio::time::timeout(PATIENCE, outcome).await {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(_)) => Err(stopping()),
+        match tokio::time::timeout(PATIENCE, self.0.callers.ask(request)).await {
+            Ok(outcome) => outcome.ok_or_else(stopping),
             Err(_) => Err(Status::deadline_exceeded(
                 "no answer in time; whether it was done is not known",
             )),
@@ -181,13 +148,6 @@ impl Service {
 
     async fn view(&self) -> Result<View, Status> {
         self.0.inbox.view().await.ok_or_else(stopping)
-    }
-
-    fn settle(&self, ticket: Ticket, outcome: Outcome) {
-        if let Some(caller) = locked(&self.0.waiting).remove(&ticket) {
-            // An error means that the caller has just gone away.
-            let _ = caller.send(outcome);
-        }
     }
 
     /// When this node is to stop, hands leadership over: nobody has to wait for an election.
@@ -285,13 +245,13 @@ impl World<Raft> for Service {
     fn notify(&mut self, notice: Notice) {
         match notice {
             Notice::Answered(ticket, answer, index) => {
-                self.settle(ticket, Outcome::Answered(answer, index));
+                self.0.callers.settle(ticket, Outcome::Answered(answer, index));
             }
             Notice::Refused(ticket, refusal) => {
                 self.0.metrics.refuse(&refusal);
-                self.settle(ticket, Outcome::Refused(refusal));
+                self.0.callers.settle(ticket, Outcome::Refused(refusal));
             }
-            Notice::Done(ticket) => self.settle(ticket, Outcome::Done),
+            Notice::Done(ticket) => self.0.callers.settle(ticket, Outcome::Done),
             Notice::History(ticket, history, applied) => {
                 self.0.watchers.begin(ticket, history, applied);
             }
@@ -324,18 +284,6 @@ fn stopping() -> Status {
 
 fn unexpected() -> Status {
     Status::internal("the store answered something else than it was asked")
-}
-
-fn invalid(field: &str, problem: &str) -> Status {
-    let details = ErrorDetails::with_bad_request_violation(field, problem);
-    let message = format!("{field}: {problem}");
-    Status::with_error_details(Code::InvalidArgument, message, details)
-}
-
-impl From<crate::wire::Wrong> for Status {
-    fn from(crate::wire::Wrong(field, reason): crate::wire::Wrong) -> Self {
-        invalid(&field, &reason)
-    }
 }
 
 fn route(route: pb::Route) -> Route {

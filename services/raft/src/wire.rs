@@ -10,6 +10,7 @@ pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
+use chassis::status::{Parsed, wrong};
 use consensus::{Change, Index, Message, Mismatch, Standing};
 use proto::ensemble::raft::v1 as pb;
 use protocols::{NodeId, Ticket};
@@ -18,16 +19,6 @@ pub(crate) use self::entry::{ENTRIES_LIMIT, decode_entries, encode_entries};
 use self::entry::{address, decode_command, encode_command, index, term};
 pub(crate) use self::refusal::{decode_refusal, encode_refusal};
 pub(crate) use self::state::{decode_answer, decode_piece, encode_answer, encode_piece};
-
-/// What a message from outside got wrong: the field and the reason.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wrong(pub(crate) String, pub(crate) String);
-
-pub(crate) type Parsed<T> = Result<T, Wrong>;
-
-pub(crate) fn wrong(field: &str, reason: impl Into<String>) -> Wrong {
-    Wrong(field.into(), reason.into())
-}
 
 /// Writes a message of this node for a peer.
 pub(crate) fn encode(message: &Message, me: NodeId) -> pb::LinkRequest {

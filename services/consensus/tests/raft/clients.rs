@@ -94,6 +94,20 @@ pub(crate) struct Ends {
     pub(crate) kept_alive: u64,
 }
 
+impl Ends {
+    pub(crate) fn fields(&mut self) -> [&mut u64; 7] {
+        [
+            &mut self.answered,
+            &mut self.refused,
+            &mut self.overwritten,
+            &mut self.unknown,
+            &mut self.late,
+            &mut self.repeated,
+            &mut self.kept_alive,
+        ]
+    }
+}
+
 /// All clients of one storm.
 #[derive(Debug)]
 pub(crate) struct Clients {

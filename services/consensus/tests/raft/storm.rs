@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
 use crate::audit::Audit;
-use crate::clients::Clients;
+use crate::clients::{Clients, Ends};
 use crate::ms;
 use crate::witness::{Told, Witness};
 
@@ -149,14 +149,8 @@ pub(crate) struct Tally {
     pub(crate) done: u64,
     pub(crate) denied: u64,
     pub(crate) expired: u64,
-    pub(crate) answered: u64,
     pub(crate) answered_in_storm: u64,
-    pub(crate) refused: u64,
-    pub(crate) overwritten: u64,
-    pub(crate) unknown: u64,
-    pub(crate) late: u64,
-    pub(crate) repeated: u64,
-    pub(crate) kept_alive: u64,
+    pub(crate) ends: Ends,
     pub(crate) elections: u64,
     pub(crate) entries_lost: u64,
     pub(crate) compacted: u64,
@@ -172,19 +166,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn fields(&mut self) -> [&mut u64; 23] {
-        [
+    fn fields(&mut self) -> impl Iterator<Item = &mut u64> {
+        let own = [
             &mut self.done,
             &mut self.denied,
             &mut self.expired,
-            &mut self.answered,
             &mut self.answered_in_storm,
-            &mut self.refused,
-            &mut self.overwritten,
-            &mut self.unknown,
-            &mut self.late,
-            &mut self.repeated,
-            &mut self.kept_alive,
             &mut self.elections,
             &mut self.entries_lost,
             &mut self.compacted,
@@ -197,11 +184,12 @@ impl Tally {
             &mut self.torn_records,
             &mut self.lost_records,
             &mut self.steps,
-        ]
+        ];
+        own.into_iter().chain(self.ends.fields())
     }
 
     pub(crate) fn add(&mut self, mut other: Self) {
-        for (own, other) in self.fields().into_iter().zip(other.fields()) {
+        for (own, other) in self.fields().zip(other.fields()) {
             *own += *other;
         }
     }
@@ -211,7 +199,7 @@ impl Tally {
         let all = self;
         // That takes malice.
         self.resurrected = u64::MAX;
-        assert!(self.fields().into_iter().all(|count| 10 < *count), "{all:?}");
+        assert!(self.fields().all(|count| 10 < *count), "{all:?}");
     }
 }
 
@@ -571,15 +559,9 @@ impl Storm {
     }
 
     fn count(&mut self) {
-        let (ends, seen, counts) = (self.clients.ends, self.audit.counts, self.simulator.counts());
+        let (seen, counts) = (self.audit.counts, self.simulator.counts());
         let tally = &mut self.tally;
-        tally.answered = ends.answered;
-        tally.refused = ends.refused;
-        tally.overwritten = ends.overwritten;
-        tally.unknown = ends.unknown;
-        tally.late = ends.late;
-        tally.repeated = ends.repeated;
-        tally.kept_alive = ends.kept_alive;
+        tally.ends = self.clients.ends;
         tally.elections = seen.elections;
         tally.entries_lost = seen.overwritten;
         tally.compacted = seen.compacted;

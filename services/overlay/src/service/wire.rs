@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chassis::status::{Parsed, wrong};
 use proto::ensemble::overlay::v1 as pb;
 use protocols::overlay::{
     Detour, Message, Missing, Operation, Part, Piece, Range, Reason, Report, Task, Team, Teams,
@@ -10,18 +11,8 @@ use protocols::overlay::{
 };
 use protocols::{NodeId, Ticket};
 
-/// What a message from outside got wrong: the field and the reason.
-#[derive(Debug)]
-pub(crate) struct Wrong(pub(crate) String, pub(crate) String);
-
 /// The most time that an answer may take.
 pub(crate) const BUDGET_LIMIT: Duration = Duration::from_secs(60);
-
-type Parsed<T> = Result<T, Wrong>;
-
-fn wrong(field: &str, reason: impl Into<String>) -> Wrong {
-    Wrong(field.into(), reason.into())
-}
 
 /// The operation that a number means.
 pub(crate) fn operation(number: i32) -> Parsed<Operation> {

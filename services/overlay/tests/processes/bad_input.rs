@@ -14,22 +14,13 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
 
-use crate::cluster::{Cluster, PATIENCE, Process, process};
+use crate::cluster::{Cluster, PATIENCE, process, start};
 
 /// Starts a process that must not come up, and returns what it says.
 async fn refused(id: char, variables: &[(&str, &str)]) -> String {
     let variables: Vec<_> =
         variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let mut process = Process::start(id, &variables);
-    assert!(!process.ended(PATIENCE).await.success());
-    // Its last words may still be on their way through the pipe.
-    for _ in 0..1000 {
-        if !process.log().is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    process.log()
+    start(id, &variables).refused(PATIENCE).await
 }
 
 #[tokio::test]

@@ -1,13 +1,7 @@
 //! Six real processes on loopback, each on a port of its own. They end with the test.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use chassis::Tls;
@@ -16,22 +10,10 @@ use overlay::client::{Answer, Client, Operation, Refusal, Team};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
+use crate::process::{Process, free_address};
+
 /// Longer than anything here takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A port that nobody has, below those that the system hands out for outgoing connections.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 20_000 + (std::process::id() % 400) as u16 * 30;
-    for _ in 0..12_000 {
-        let port = base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 20_000 + (port - 20_000) % 12_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port");
-}
 
 fn binary(id: char) -> &'static str {
     match id {
@@ -41,69 +23,10 @@ fn binary(id: char) -> &'static str {
     }
 }
 
-/// One process and what it has logged.
-pub(crate) struct Process {
-    pub(crate) child: Child,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Process {
-    pub(crate) fn start(id: char, variables: &[(&str, String)]) -> Self {
-        let mut command = Command::new(binary(id));
-        command
-            .env_clear()
-            .env("OVERLAY_ID", id.to_string())
-            .env("CHASSIS_TIED", "on")
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary is built");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let streams: [Box<dyn std::io::Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("piped")),
-            Box::new(child.stderr.take().expect("piped")),
-        ];
-        for stream in streams {
-            let log = log.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    log.lock().unwrap().push(line);
-                }
-            });
-        }
-        Self { child, log }
-    }
-
-    /// Everything that it has said so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().join("\n")
-    }
-
-    /// Waits for its end, and lets our own connections say goodbye meanwhile.
-    pub(crate) async fn ended(&mut self, within: Duration) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < within, "it has not ended:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts one process.
+pub(crate) fn start(id: char, variables: &[(&str, String)]) -> Process {
+    let id_unless_set = std::iter::once(("OVERLAY_ID", id.to_string()));
+    Process::start(binary(id), id_unless_set.chain(variables.iter().cloned()))
 }
 
 /// Processes A to F.
@@ -125,8 +48,7 @@ impl Cluster {
         variables: &[(&'static str, &str)],
         folder: Option<&Path>,
     ) -> Self {
-        let addresses: Vec<_> =
-            ('A'..='F').map(|id| (id, format!("127.0.0.1:{}", free_port()))).collect();
+        let addresses: Vec<_> = ('A'..='F').map(|id| (id, free_address())).collect();
         let mut moved = String::new();
         for (id, address) in &addresses {
             write!(moved, "{id}={address},").unwrap();
@@ -149,7 +71,7 @@ impl Cluster {
         if let Some(folder) = &self.tls {
             variables.push(("CHASSIS_TLS_DIR", folder.join(id.to_string()).display().to_string()));
         }
-        self.processes.push((id, Process::start(id, &variables)));
+        self.processes.push((id, start(id, &variables)));
     }
 
     /// Ends a process as a crash would.

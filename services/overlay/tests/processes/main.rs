@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../chassis/tests/process/mod.rs"]
+mod process;
+
 mod bad_input;
 mod certificates;
 mod cluster;

@@ -1,10 +1,10 @@
 //! What becomes of a call: what a status says of the state, and whether to ask again.
 
-use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use tonic::{Code, ConnectError, Status};
+use chassis::channel::{Loss, loss};
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 /// The reason in an `ErrorInfo` of a node that does not lead.
@@ -17,9 +17,6 @@ const FORGOTTEN: &str = "FORGOTTEN";
 const NO_SESSION: &str = "NO_SESSION";
 /// The reason in an `ErrorInfo` when there is no such lease.
 const NO_LEASE: &str = "NO_LEASE";
-/// How generated clients begin the message of a status, which then has no source, when the channel
-/// takes no call.
-const NOT_READY: &str = "Service was not ready";
 
 /// Why a call has no answer: what happened to the state, and whether to ask again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,14 +145,12 @@ pub(crate) struct Names {
 
 /// What a status says of an attempt whose request has these names in it.
 pub(crate) fn judge(status: &Status, names: Names) -> Verdict {
-    // A status that came from a node has no source: the others were made on this side.
-    if let Some(source) = status.source() {
-        return if is_unconnected(source) { Verdict::Unconnected } else { Verdict::Broken };
+    match loss(status) {
+        Some(Loss::Unsent) => return Verdict::Unconnected,
+        Some(Loss::Broken | Loss::Late) => return Verdict::Broken,
+        None => (),
     }
     let text = || status.message().to_owned();
-    if status.message().starts_with(NOT_READY) {
-        return Verdict::Unconnected;
-    }
     match status.code() {
         Code::Unavailable | Code::Aborted => Verdict::Undone,
         Code::ResourceExhausted => match retry_delay(status) {
@@ -180,18 +175,6 @@ pub(crate) fn judge(status: &Status, names: Names) -> Verdict {
         | Code::Internal
         | Code::DataLoss => Verdict::Doubtful,
     }
-}
-
-/// Whether a call never left, because no connection could be made for it.
-fn is_unconnected(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 fn retry_delay(status: &Status) -> Option<Duration> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use chassis::channel::reason;
 use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::raft_service_client::RaftServiceClient;
 use tokio::time::{Instant, timeout_at};
@@ -116,7 +117,7 @@ impl Node {
             Ok(Ok(answer)) => return Ok(answer.into_inner()),
             Ok(Err(status)) => {
                 let verdict = judge(&status, Names::default());
-                course.reason = format!("{}: {}", self.address, super::root_cause(&status));
+                course.reason = format!("{}: {}", self.address, reason(&status));
                 if matches!(verdict, Verdict::Broken | Verdict::Unconnected) {
                     self.client.nodes.broken(&target);
                 }

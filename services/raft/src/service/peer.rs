@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::status::{Wrong, invalid};
 use consensus::{Message, Route};
 use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::raft_service_server::RaftService;
@@ -9,9 +10,9 @@ use protocols::{Input, NodeId};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{debug, warn};
 
+use super::Service;
 use super::peers::{Kind, Peers};
 use super::refusal::because;
-use super::{Service, invalid};
 use crate::wire;
 
 /// How long the protocol may take to answer a candidate or a leader.
@@ -67,7 +68,7 @@ impl Service {
                         return;
                     }
                 }
-                Err(wire::Wrong(field, reason)) => {
+                Err(Wrong(field, reason)) => {
                     warn!(from = from.0, field, reason, "a malformed message was ignored");
                 }
             }
@@ -121,7 +122,7 @@ impl RaftService for Service {
     ) -> Result<Response<pb::SuspendResponse>, Status> {
         let period = request.get_ref().period;
         if !(1..=SUSPEND_LIMIT).contains(&period) {
-            return Err(invalid("period", &format!("{period} s; 1 to {SUSPEND_LIMIT}")));
+            return Err(invalid("period", format!("{period} s; 1 to {SUSPEND_LIMIT}")));
         }
         let Some(faults) = &self.0.node.faults else {
             let message = "faults are off; start the node with CHASSIS_FAULTS=on".into();

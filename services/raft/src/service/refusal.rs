@@ -1,14 +1,13 @@
 //! Why something was not done, as a status: its code says whether to ask again.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use chassis::status::{self, exhausted, invalid};
 use consensus::{Refusal, Route};
 use protocols::NodeId;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Service, invalid};
+use super::Service;
 
 /// The domain of the reasons.
 pub(super) const DOMAIN: &str = "ensemble.raft";
@@ -22,9 +21,7 @@ pub(super) fn because(
     message: String,
     facts: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Status {
-    let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value));
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, facts.collect::<HashMap<_, _>>());
-    Status::with_error_details(code, message, details)
+    status::because(DOMAIN, code, reason, message, facts)
 }
 
 impl Service {
@@ -35,9 +32,7 @@ impl Service {
         match refusal {
             Refusal::NotLeader(hint) => self.not_leader(hint, route),
             Refusal::Busy => {
-                let details = ErrorDetails::with_retry_info(Some(BUSY_DELAY));
-                let message = "as many requests wait as the limits allow; nothing was done";
-                Status::with_error_details(Code::ResourceExhausted, message, details)
+                exhausted("as many requests wait as the limits allow; nothing was done", BUSY_DELAY)
             }
             Refusal::Full => because(
                 Code::ResourceExhausted,

@@ -8,6 +8,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use chassis::status::invalid;
 use consensus::store::{Action, Answer, Command, Key, Query};
 use consensus::{Request, Route};
 use proto::ensemble::raft::v1 as pb;
@@ -174,7 +175,7 @@ impl StoreService for Service {
         let request = request.into_inner();
         let at = route(request.route());
         if request.limit > RANGE_LIMIT {
-            return Err(super::invalid("limit", &format!("{RANGE_LIMIT} at most")));
+            return Err(invalid("limit", format!("{RANGE_LIMIT} at most")));
         }
         let limit = match request.limit {
             0 => RANGE_DEFAULT,

@@ -178,7 +178,7 @@ impl Service {
     ) -> Result<impl Stream<Item = Result<pb::WatchResponse, Status>> + Send + use<>, Status> {
         let (sender, receiver) = mpsc::channel(ROOM);
         let waiting = Arc::<AtomicUsize>::default();
-        let ticket = self.ticket();
+        let ticket = self.0.callers.ticket();
         {
             let mut all = locked(&self.0.watchers.all);
             all.retain(|_, watcher| !watcher.sender.is_closed());

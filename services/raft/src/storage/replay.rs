@@ -19,7 +19,7 @@ use protocols::NodeId;
 use super::directory::Directory;
 use super::frame::{Frame, Header, Mark, Rest, u64_at};
 use super::segment::{self, Segment};
-use crate::wire::{Wrong, decode_entries};
+use crate::wire::decode_entries;
 
 /// Bytes at the beginning of the first frame of a segment: the last entry of the log, and its term.
 const LAST_BYTES: usize = 16;
@@ -123,7 +123,7 @@ impl State {
             }
             pb::record::Record::Append(entries) => {
                 let entries = decode_entries(entries.entries);
-                self.append(entries.map_err(|Wrong(field, why)| format!("{field}: {why}"))?)
+                self.append(entries.map_err(|wrong| wrong.to_string())?)
             }
         }
     }

@@ -12,7 +12,7 @@ use proto::ensemble::raft::v1 as pb;
 
 use super::directory::Directory;
 use super::frame::{HEAD, Header, Mark, Rest, u64_at};
-use crate::wire::{Wrong, decode_piece, encode_piece};
+use crate::wire::{decode_piece, encode_piece};
 
 const KIND: [u8; 8] = *b"ENSRSNAP";
 /// The number of the frame that says how many there are before it.
@@ -123,7 +123,7 @@ pub(super) fn read(
         }
         let piece =
             pb::SnapshotPiece::decode(frame.holds).map_err(|error| at(&error.to_string()))?;
-        match decode_piece(piece).map_err(|Wrong(field, why)| at(&format!("{field}: {why}")))? {
+        match decode_piece(piece).map_err(|wrong| at(&wrong.to_string()))? {
             Piece::Configuration(members) if number == 1 => configuration = Some(members),
             Piece::Configuration(_) => return Err(at("it has members twice")),
             Piece::Store(part) => assembly.add(part).map_err(at)?,

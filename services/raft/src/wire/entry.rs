@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chassis::status::{Parsed, Wrong, wrong};
 use consensus::store::{self, Action, Command, Condition, Key, LeaseId, Ordinal, SessionId, Value};
 use consensus::{Configuration, Entry, Index, Member, Payload, Standing, Term, Time};
 use proto::ensemble::raft::v1 as pb;
 use protocols::NodeId;
-
-use super::{Parsed, Wrong, wrong};
 
 /// The most entries in one message or record.
 pub(crate) const ENTRIES_LIMIT: usize = 100_000;
@@ -124,7 +123,7 @@ pub(crate) fn decode_entries(entries: Vec<pb::Entry>) -> Parsed<Vec<Arc<Entry>>>
     }
     let mut read: Vec<Arc<Entry>> = Vec::with_capacity(entries.len());
     for (number, entry) in entries.into_iter().enumerate() {
-        let within = |Wrong(field, reason)| Wrong(format!("entries[{number}].{field}"), reason);
+        let within = |wrong: Wrong| wrong.within(&format!("entries[{number}]"));
         let entry = decode_entry(entry).map_err(within)?;
         if let Some(before) = read.last() {
             let reason = if entry.index != before.index.next() {
@@ -222,7 +221,7 @@ pub(crate) fn encode_condition(condition: &Condition) -> Option<pb::Condition> {
 /// Reads what must hold; a condition that says nothing always holds.
 pub(crate) fn decode_condition(condition: Option<pb::Condition>) -> Parsed<Condition> {
     use pb::condition::Condition as Wire;
-    let within = |Wrong(field, reason)| Wrong(format!("condition.{field}"), reason);
+    let within = |wrong: Wrong| wrong.within("condition");
     match condition.and_then(|condition| condition.condition) {
         None => Ok(Condition::Always),
         Some(Wire::Absent(pb::Nothing {})) => Ok(Condition::Absent),
@@ -245,7 +244,7 @@ pub(crate) fn decode_configuration(configuration: pb::Configuration) -> Parsed<C
     }
     let mut members = BTreeMap::new();
     for (number, member) in configuration.members.into_iter().enumerate() {
-        let within = |Wrong(field, reason)| Wrong(format!("members[{number}].{field}"), reason);
+        let within = |wrong: Wrong| wrong.within(&format!("members[{number}]"));
         let (id, member) = decode_member(member).map_err(within)?;
         if members.last_key_value().is_some_and(|(&before, _)| id <= before) {
             return Err(within(wrong("id", "not in order")));

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use chassis::status::{Parsed, wrong};
 use consensus::Refusal;
 use pb::refusal::Reason;
 use proto::ensemble::raft::v1 as pb;
 use protocols::NodeId;
-
-use super::{Parsed, wrong};
 
 /// How many texts of refusals are kept for the life of the process, and how long one may be.
 const TEXTS_LIMITS: (usize, usize) = (64, 200);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chassis::status::{Parsed, wrong};
 use consensus::Piece;
 use consensus::store::{ANSWERS_LIMIT, Answer, Event, Item, Key, Part, Session};
 use proto::ensemble::raft::v1 as pb;
@@ -10,7 +11,6 @@ use super::entry::{
     decode_configuration, encode_configuration, index, key, lease_id, millis, milliseconds,
     session_id, shared, time, value,
 };
-use super::{Parsed, wrong};
 
 pub(crate) fn encode_item(key: &Key, item: &Item) -> pb::Item {
     pb::Item { key: shared(key), ..encode_keyless(item) }

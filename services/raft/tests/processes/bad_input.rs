@@ -1,5 +1,6 @@
 //! What is wrong, hostile or mistaken gets an error that says so, and harms nobody.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chassis::channel::Connector;
@@ -10,7 +11,8 @@ use raft::client::{Error, Freshness};
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
-use crate::cluster::{Cluster, PATIENCE, Process};
+use crate::cluster::{Cluster, NODE, PATIENCE};
+use crate::process::Process;
 
 async fn channel(cluster: &Cluster, id: u64) -> Channel {
     Connector::new(None).connect(cluster.address(id), PATIENCE).await.unwrap()
@@ -138,29 +140,31 @@ async fn the_documents_functions_answer_as_the_document_says() {
     cluster.level().await;
 }
 
+/// What a node says that must not come up with these variables.
+async fn refused(variables: &BTreeMap<String, String>) -> String {
+    Process::start(NODE, variables).refused(PATIENCE).await
+}
+
 #[tokio::test]
 async fn a_node_with_anothers_data_or_name_does_not_start() {
     let mut cluster = Cluster::start(3, &[]).await;
     // The same directory twice.
-    let mut twin = Process::start(&cluster.variables(1));
-    assert!(!twin.ended().await.success());
-    assert!(twin.log().contains("RAFT_DIRECTORY"), "{}", twin.log());
+    let said = refused(&cluster.variables(1)).await;
+    assert!(said.contains("RAFT_DIRECTORY"), "{said}");
     // The same name, with other data, elsewhere.
     let mut variables = cluster.variables(1);
     let other = cluster.folder.path().join("other");
     variables.insert("RAFT_DIRECTORY".into(), other.display().to_string());
     variables.insert("CHASSIS_LISTEN".into(), "127.0.0.1:0".into());
-    let mut twin = Process::start(&variables);
-    assert!(!twin.ended().await.success());
-    assert!(twin.log().contains("there are two of it"), "{}", twin.log());
+    let said = refused(&variables).await;
+    assert!(said.contains("there are two of it"), "{said}");
     // Another's directory.
     cluster.kill(2);
     let mut variables = cluster.variables(2);
     variables.insert("RAFT_ID".into(), "3".into());
     cluster.kill(3);
-    let mut wrong = Process::start(&variables);
-    assert!(!wrong.ended().await.success());
-    assert!(wrong.log().contains("node 2"), "{}", wrong.log());
+    let said = refused(&variables).await;
+    assert!(said.contains("node 2"), "{said}");
     // Another cluster's name.
     cluster.run(2);
     cluster.run(3);

@@ -2,99 +2,20 @@
 //! the test.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use chassis::channel::Connector;
 use raft::client::{Client, NodeStatus, Options};
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::process::{Process, free_address};
 
 /// Longer than anything here takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port that nobody has, below those that the system hands out for outgoing connections.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 10_000 + (std::process::id() % 300) as u16 * 30;
-    for _ in 0..9_000 {
-        let port = base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + (port - 10_000) % 9_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port");
-}
-
-/// One process and what it has logged.
-pub(crate) struct Process {
-    child: Child,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Process {
-    pub(crate) fn start(variables: &BTreeMap<String, String>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_raft-node"))
-            .env_clear()
-            .env("CHASSIS_TIED", "on")
-            .envs(variables)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary is built");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let streams: [Box<dyn std::io::Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("piped")),
-            Box::new(child.stderr.take().expect("piped")),
-        ];
-        for stream in streams {
-            let log = log.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    log.lock().unwrap().push(line);
-                }
-            });
-        }
-        Self { child, log }
-    }
-
-    /// Everything that it has said so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().join("\n")
-    }
-
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < PATIENCE, "it has not ended:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// The binary of a node.
+pub(crate) const NODE: &str = env!("CARGO_BIN_EXE_raft-node");
 
 /// Nodes of one cluster.
 pub(crate) struct Cluster {
@@ -108,10 +29,9 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes with these variables, and waits until they have a leader.
     pub(crate) async fn start(founders: u64, variables: &[(&'static str, &str)]) -> Self {
-        let address = |id| (id, format!("127.0.0.1:{}", free_port()));
         let mut cluster = Self {
             folder: TempDir::new().unwrap(),
-            addresses: (1..=founders).map(address).collect(),
+            addresses: (1..=founders).map(|id| (id, free_address())).collect(),
             founders,
             variables: variables.iter().map(|(name, value)| (*name, (*value).into())).collect(),
             nodes: BTreeMap::new(),
@@ -150,8 +70,8 @@ impl Cluster {
 
     /// Starts a node that does not run; one that is no founder joins.
     pub(crate) fn run(&mut self, id: u64) {
-        self.addresses.entry(id).or_insert_with(|| format!("127.0.0.1:{}", free_port()));
-        let process = Process::start(&self.variables(id));
+        self.addresses.entry(id).or_insert_with(free_address);
+        let process = Process::start(NODE, &self.variables(id));
         self.nodes.insert(id, process);
     }
 

@@ -5,6 +5,8 @@
 
 #[path = "../../../consensus/tests/linear/mod.rs"]
 mod linear;
+#[path = "../../../chassis/tests/process/mod.rs"]
+mod process;
 
 mod bad_input;
 mod cluster;

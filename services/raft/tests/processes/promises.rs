@@ -62,7 +62,7 @@ async fn a_rolling_restart_hands_leadership_over_and_nobody_is_turned_away() {
     for id in 1..=3 {
         load.progress(50).await;
         cluster.node(id).signal(Signal::TERM);
-        let status = cluster.node(id).ended().await;
+        let status = cluster.node(id).ended(PATIENCE).await;
         assert!(status.success(), "{status}\n{}", cluster.node(id).log());
         cluster.run(id);
         cluster.level().await;
@@ -81,7 +81,7 @@ async fn a_node_that_lost_its_directory_is_refused_until_it_is_a_new_member() {
     cluster.kill(victim);
     std::fs::remove_dir_all(cluster.directory(victim)).unwrap();
     cluster.run(victim);
-    let status = cluster.node(victim).ended().await;
+    let status = cluster.node(victim).ended(PATIENCE).await;
     let log = cluster.node(victim).log();
     assert!(!status.success(), "{log}");
     assert!(log.contains("remove the member, and add it again"), "{log}");

@@ -46,7 +46,7 @@ pub(super) async fn run(
     }
     if asked.is_empty() {
         let known = processes.known.iter();
-        asked.extend(known.map(|(id, _, address)| (id.clone(), address.clone())));
+        asked.extend(known.map(|known| (known.id.clone(), known.address.clone())));
     }
     if let Some(seconds) = arguments.watch {
         ensure!((0.1..=3600.0).contains(&seconds), "--watch {seconds}: 0.1 to 3600");

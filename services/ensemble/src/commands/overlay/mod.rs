@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 use overlay::client::Client;
 
 use super::Context;
+use crate::state::Known;
 use crate::topology::Selection;
 
 /// How long a connection, or the state of a process, may take.
@@ -55,8 +56,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
 
 /// The processes that are known here, and how to reach them.
 struct Processes {
-    /// Id, service and `host:port`, in the order of the ids.
-    known: Vec<(String, String, String)>,
+    /// In the order of the ids.
+    known: Vec<Known>,
     connector: Connector,
     /// Whether a topology runs here.
     running: bool,
@@ -67,42 +68,35 @@ impl Processes {
     fn of(context: &Context) -> Result<Self> {
         let state = context.folder()?.running()?;
         let running = state.is_some();
-        let (mut known, certs): (Vec<_>, _) = match state {
-            Some(state) => {
-                let ours = |role: &str| overlay::ROLES.iter().any(|ours| ours.name == role);
-                let services = state.services.into_iter().filter(|service| ours(&service.role));
-                let known = services.filter_map(|service| {
-                    Some((service.id?, service.service, service.address.to_string()))
-                });
-                (known.collect(), state.client_certs)
-            }
+        let (known, certs) = match state {
+            Some(state) => (state.known(overlay::ROLES), state.client_certs),
             None => {
                 let selection =
                     Selection { profiles: vec!["overlay".into()], ..Selection::default() };
                 let plan = context.topology()?.plan(&selection, &context.environment)?;
                 let known = plan.units.iter().filter_map(|unit| {
-                    Some((unit.id()?.to_owned(), unit.service.clone(), unit.address.to_string()))
+                    let (id, service) = (unit.id()?.to_owned(), unit.service.clone());
+                    Some(Known { id, service, address: unit.address.to_string() })
                 });
-                (known.collect(), None)
+                let mut known: Vec<_> = known.collect();
+                known.sort();
+                (known, None)
             }
         };
-        known.sort();
         let tls = certs.map(|folder| Tls::read(&folder)).transpose()?;
         Ok(Self { known, connector: Connector::new(tls), running })
     }
 
     /// The address of a process, which may be given as its service or as an address.
     fn address(&self, process: &str) -> Result<String> {
-        let named =
-            |(id, service, _): &&(String, String, String)| id == process || service == process;
-        if let Some((_, _, address)) = self.known.iter().find(named) {
-            return Ok(address.clone());
+        if let Some(known) = Known::find(&self.known, process) {
+            return Ok(known.address.clone());
         }
         ensure!(!process.contains("//"), "{process}: give HOST:PORT, without a scheme");
         if process.contains(':') {
             return Ok(process.into());
         }
-        let ids: Vec<_> = self.known.iter().map(|(id, _, _)| id.as_str()).collect();
+        let ids: Vec<_> = self.known.iter().map(|known| known.id.as_str()).collect();
         Err(anyhow!("there is no process {process}; there are {}", ids.join(", ")))
     }
 

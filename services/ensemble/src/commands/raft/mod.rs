@@ -22,9 +22,8 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::paint::Palette;
+use crate::state::Known;
 
-/// The role whose processes these are.
-const ROLE: &str = "raft-node";
 /// Where the nodes are when no topology runs and nobody says where.
 const DEFAULTS: [&str; 5] =
     ["127.0.0.1:50071", "127.0.0.1:50072", "127.0.0.1:50073", "127.0.0.1:50074", "127.0.0.1:50075"];
@@ -119,8 +118,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
 /// The cluster, as it is known here.
 struct Cluster {
     client: Client,
-    /// Id, service and `host:port` of what runs here.
-    known: Vec<(String, String, String)>,
+    /// What runs here.
+    known: Vec<Known>,
     /// Where the user says that nodes are.
     given: Vec<String>,
     palette: Palette,
@@ -135,23 +134,14 @@ impl Cluster {
         let seconds = options.timeout;
         ensure!((0.01..=3600.0).contains(&seconds), "--timeout {seconds}: 0.01 to 3600");
         let state = context.folder()?.running()?;
-        let mut known: Vec<_> = Vec::new();
-        let mut certs = options.certs.clone();
-        if let Some(state) = state {
-            let ours = state.services.into_iter().filter(|service| service.role == ROLE);
-            known.extend(ours.map(|service| {
-                let id = service.id.unwrap_or_default();
-                (id, service.service, service.address.to_string())
-            }));
-            certs = certs.or(state.client_certs);
-        }
-        known.sort();
+        let known = state.as_ref().map(|state| state.known(raft::ROLES)).unwrap_or_default();
+        let certs = options.certs.clone().or(state.and_then(|state| state.client_certs));
         let endpoints: Vec<String> = if !options.endpoints.is_empty() {
             options.endpoints.clone()
         } else if known.is_empty() {
             DEFAULTS.map(String::from).into()
         } else {
-            known.iter().map(|(_, _, address)| address.clone()).collect()
+            known.iter().map(|known| known.address.clone()).collect()
         };
         let tls = certs.map(|folder| Tls::read(&folder)).transpose()?;
         let deadline = Duration::from_secs_f64(seconds);
@@ -168,9 +158,8 @@ impl Cluster {
         if name.contains(':') {
             return self.client.node(name).map_err(|error| anyhow!("{error}"));
         }
-        let named = |(id, service, _): &&(String, String, String)| id == name || service == name;
-        if let Some((_, _, address)) = self.known.iter().find(named) {
-            return self.client.node(address).map_err(|error| anyhow!("{error}"));
+        if let Some(known) = Known::find(&self.known, name) {
+            return self.client.node(&known.address).map_err(|error| anyhow!("{error}"));
         }
         let nodes = status::members_of(&self.client).await;
         if let Some(node) = nodes.iter().find(|node| node.id.to_string() == name) {
