@@ -20,7 +20,7 @@ const COLUMNS: usize = 100;
 /// Names of modules and packages that would hold anything.
 const SAY_NOTHING: [&str; 7] = ["common", "helper", "helpers", "misc", "shared", "util", "utils"];
 /// What every system may build on.
-const FOUNDATION: [&str; 4] = ["chassis", "consensus", "proto", "protocols"];
+const FOUNDATION: [&str; 5] = ["chassis", "consensus", "hashring", "proto", "protocols"];
 /// Packages that put systems together instead of being one.
 const COMPOSERS: [&str; 3] = ["bench", "console", "ensemble"];
 
@@ -192,9 +192,11 @@ impl Dependency<'_> {
         match (self.of, self.kind) {
             // The proof that a protocol knows no clock, socket, task or wire format.
             ("protocols", "normal") => ["rand", "serde"].contains(&self.on),
-            ("consensus", "normal") => ["protocols", "rand", "serde"].contains(&self.on),
-            ("protocols" | "consensus", "dev") => self.on == "goldenscript",
-            ("protocols" | "consensus", _) => false,
+            ("consensus" | "hashring", "normal") => {
+                ["protocols", "rand", "serde"].contains(&self.on)
+            }
+            ("protocols" | "consensus" | "hashring", "dev") => self.on == "goldenscript",
+            ("protocols" | "consensus" | "hashring", _) => false,
             ("proto", _) => !self.ours,
             ("chassis", _) => !self.ours || ["proto", "protocols"].contains(&self.on),
             (composer, _) if COMPOSERS.contains(&composer) => {
