@@ -26,6 +26,14 @@ pub mod ensemble {
             include!(concat!(env!("OUT_DIR"), "/ensemble.raft.v1.rs"));
         }
     }
+    /// A hash ring.
+    pub mod chord {
+        /// Version 1.
+        #[allow(missing_docs, clippy::all)]
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/ensemble.chord.v1.rs"));
+        }
+    }
     /// How an onlooker sees a process think.
     pub mod observe {
         /// Version 1.

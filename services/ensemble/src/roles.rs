@@ -12,6 +12,7 @@ pub(crate) const HOLDER: &str = "host";
 /// All roles; a system is added here with one line.
 pub(crate) fn all() -> impl Iterator<Item = &'static Role> {
     std::iter::once(&chassis::HOST)
+        .chain(chord::ROLES.iter().copied())
         .chain(overlay::ROLES.iter().copied())
         .chain(raft::ROLES.iter().copied())
 }

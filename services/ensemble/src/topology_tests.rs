@@ -98,6 +98,33 @@ fn the_store_is_five_nodes_on_loopback_each_with_a_volume_of_its_own() {
 }
 
 #[test]
+fn the_ring_is_a_registry_and_six_nodes_that_start_one_after_another() {
+    let caller = environment(&[("CHORD_6_PORT", "40006")]);
+    let plan = own(&caller).plan(&profiles(&["chord"]), &caller).expect("a plan");
+    let ports = [50080, 50081, 50082, 50083, 50084, 50085, 40006];
+    assert_eq!(plan.units.len(), ports.len());
+    for (number, (unit, port)) in plan.units.iter().zip(ports).enumerate() {
+        assert_eq!(unit.address.to_string(), format!("127.0.0.1:{port}"));
+        assert_eq!(unit.environment["CHORD_ADDRESS"], unit.address.to_string());
+        assert_eq!(unit.mounts, []);
+        if let Some(before) = number.checked_sub(1) {
+            assert_eq!(
+                (&*unit.service, unit.role.name),
+                (&*format!("chord-{number}"), "chord-node")
+            );
+            assert_eq!(unit.environment["CHORD_REGISTRY"], "127.0.0.1:50080");
+            assert_eq!(unit.after, [(before, Condition::Healthy)]);
+            assert_eq!(unit.health_service, "ensemble.chord.v1.NodeService");
+        } else {
+            assert_eq!(unit.role.name, "chord-registry");
+            assert_eq!(unit.health_service, "ensemble.chord.v1.RegistryService");
+            // Empty in the file: the role's own default holds.
+            assert!(!unit.environment.contains_key("CHORD_LEASE_MS"));
+        }
+    }
+}
+
+#[test]
 fn a_host_runs_its_own_three_at_their_real_addresses() {
     let caller = environment(&[("HOST_1", "10.1.1.1"), ("HOST_2", "10.1.1.2")]);
     let topology = own(&caller);

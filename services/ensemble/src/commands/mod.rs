@@ -2,6 +2,7 @@
 
 mod bytes;
 mod certs;
+mod chord;
 mod completions;
 mod detach;
 mod down;
@@ -55,6 +56,7 @@ enum Command {
     Certs(certs::Arguments),
     Overlay(overlay::Arguments),
     Raft(raft::Arguments),
+    Chord(chord::Arguments),
     Role(role::Arguments),
     Completions(completions::Arguments),
 }
@@ -115,6 +117,7 @@ impl Cli {
                 Some(Command::Certs(arguments)) => certs::run(&arguments, &context),
                 Some(Command::Overlay(arguments)) => overlay::run(arguments, &context).await,
                 Some(Command::Raft(arguments)) => raft::run(arguments, &context).await,
+                Some(Command::Chord(arguments)) => chord::run(arguments, &context).await,
                 Some(Command::Role(arguments)) => role::run(arguments),
                 Some(Command::Completions(arguments)) => completions::run(&arguments),
             }

@@ -146,6 +146,8 @@ fn suggestions(state: &State) -> Vec<(String, String)> {
     } else if has("raft-node") {
         let command = format!("{program} raft status");
         suggest(command, "who leads the replicated store, and how far its nodes are".into());
+    } else if has("chord-node") {
+        suggest(format!("{program} chord ring"), "who is where on the hash ring".into());
     } else if let Some(ServiceState { service, .. }) = state.services.first() {
         let command = format!("{program} logs {service} --follow");
         suggest(command, "what one of them says".into());

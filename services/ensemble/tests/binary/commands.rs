@@ -69,7 +69,9 @@ fn every_shell_gets_completions() {
 #[test]
 fn every_command_explains_itself_with_examples() {
     let site = Site::new();
-    for command in ["up", "ps", "logs", "down", "health", "certs", "raft", "role", "completions"] {
+    let commands =
+        ["up", "ps", "logs", "down", "health", "certs", "raft", "chord", "role", "completions"];
+    for command in commands {
         let help = site.succeed(&[command, "--help"]);
         assert!(help.contains("Examples:\n  "), "{command}: {help}");
         assert!(help.contains(&format!("ensemble {command}")), "{command}: {help}");

@@ -1,5 +1,6 @@
 //! The binary as its user meets it: commands, and topologies of real processes on loopback.
 
+mod chord;
 mod commands;
 mod overlay;
 mod processes;

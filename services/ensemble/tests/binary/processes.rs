@@ -222,7 +222,7 @@ fn services_speak_tls_with_the_certificates_that_were_made() {
     assert!(error.contains("service overlay-a: "), "{error}");
     assert!(error.contains("`ensemble certs` makes it"), "{error}");
     let told = site.succeed(&["certs", "gateway.example.org"]);
-    assert!(told.starts_with("12 certificates for 825 days, by a new authority, in "), "{told}");
+    assert!(told.starts_with("19 certificates for 825 days, by a new authority, in "), "{told}");
     let certs = site.path().join("certs");
     let authority = fs::read(certs.join("ca.crt")).expect("made");
     let told = site.succeed(&["certs"]);

@@ -1,0 +1,5 @@
+//! The role chord-registry: see `chord`.
+
+fn main() -> std::process::ExitCode {
+    chassis::run(&chord::REGISTRY)
+}
