@@ -12,6 +12,7 @@ from harness import Broken, check, expect, until
 from store import CLUSTER, STORE
 
 OVERLAY = pathlib.Path("k8s/overlays/raft")
+RING = pathlib.Path("k8s/overlays/chord")
 
 
 @check("every overlay of Kubernetes renders, and nothing is wrong with it")
@@ -27,9 +28,9 @@ def valid() -> str:
     return f"{count} resources, Kubernetes {seen[0]} to {seen[-1]}"
 
 
-def broken(change) -> list[str]:
+def broken(change, overlay: pathlib.Path = OVERLAY) -> list[str]:
     """What is found wrong once a change is made to the workload, its pod, container and all."""
-    resources = copy.deepcopy(manifests.render(OVERLAY))
+    resources = copy.deepcopy(manifests.render(overlay))
     workload = manifests.workloads(resources)[0]
     template = manifests.pod(workload)
     change(workload, template, template["containers"][0], resources)
@@ -126,12 +127,43 @@ MISTAKES = {
 }
 
 
+def joining(container: dict, others: str) -> None:
+    """Has a node of the ring join by others."""
+    next(it for it in container["env"] if it["name"] == "CHORD_JOIN")["value"] = others
+
+
+# What could go wrong with the ring besides.
+MISTAKES_OF_THE_RING = {
+    "a pod of another set": (
+        lambda w, p, c, r: joining(c, "ring-0.chord-nodes:50081"),
+        "ring-0.chord-nodes:50081, which is no pod",
+    ),
+    "a pod beyond the last": (
+        lambda w, p, c, r: joining(c, "chord-6.chord-nodes:50081"),
+        "which is no pod",
+    ),
+    "a pod at another port": (
+        lambda w, p, c, r: joining(c, "chord-0.chord-nodes:50082"),
+        "which is no pod",
+    ),
+    "a pod of a Service that is not its own": (
+        lambda w, p, c, r: joining(c, "chord-0.chord:50081"),
+        "which is no pod",
+    ),
+    "all that is in memory gone at once": (
+        lambda w, p, c, r: w["spec"].update(podManagementPolicy="Parallel"),
+        "stop all at once",
+    ),
+}
+
+
 @check("whatever is broken in a manifest on purpose is found")
 def found() -> str:
-    for mistake, (change, word) in MISTAKES.items():
-        told = broken(change)
-        expect(any(word in each for each in told), f"{mistake}: {told}")
-    return f"{len(MISTAKES)} mistakes"
+    for overlay, mistakes in [(OVERLAY, MISTAKES), (RING, MISTAKES_OF_THE_RING)]:
+        for mistake, (change, word) in mistakes.items():
+            told = broken(change, overlay)
+            expect(any(word in each for each in told), f"{mistake}: {told}")
+    return f"{len(MISTAKES) + len(MISTAKES_OF_THE_RING)} mistakes"
 
 
 def members(port: int) -> dict[int, int]:

@@ -19,6 +19,8 @@ from harness import Broken
 # The oldest Kubernetes in which all that is used is there by default; newer ones are tried too.
 OLDEST = (1, 29)
 ROLE = "/role"
+# How pods of a StatefulSet are named: set, ordinal, headless Service and port.
+POD = re.compile(r"([a-z][a-z-]*)-(\d+)\.([a-z-]+):(\d+)")
 # The longest time, in seconds, from a pod's wish to stop to its end.
 GRACE_LIMIT = 60
 # Whoever says nothing gets these.
@@ -209,7 +211,26 @@ def of_workload(resources: list[dict], workload: dict) -> list[str]:
             found.append(f"{number} is no port")
         if number not in served:
             found.append(f"no Service leads to its port {number}")
+    for container in pod(workload)["containers"]:
+        for variable in container.get("env", []):
+            others = strangers(resources, variable.get("value", ""))
+            found += [f"{variable['name']} names {it}, which is no pod" for it in others]
     return found
+
+
+def strangers(resources: list[dict], text: str) -> list[str]:
+    """The names of pods in a text of which no StatefulSet makes one."""
+    return [
+        name[0]
+        for name in POD.finditer(text)
+        if not any(
+            each["metadata"]["name"] == name[1]
+            and int(name[2]) < int(each["spec"]["replicas"])
+            and each["spec"]["serviceName"] == name[3]
+            and int(name[4]) in ports(each)
+            for each in of_kind(resources, "StatefulSet")
+        )
+    ]
 
 
 def by_sense(resources: list[dict]) -> list[str]:
@@ -219,6 +240,9 @@ def by_sense(resources: list[dict]) -> list[str]:
         template = pod(workload)
         found += [f"{name_of(workload)}: {it}" for it in of_pod(template)]
         claims = {it["metadata"]["name"] for it in workload["spec"].get("volumeClaimTemplates", [])}
+        ordered = workload["spec"].get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+        if workload["kind"] == "StatefulSet" and not claims and not ordered:
+            found.append(f"{name_of(workload)}: what is on no disk would stop all at once")
         volumes = claims | {it["name"] for it in template.get("volumes", [])}
         for container in template["containers"]:
             name = f"{name_of(workload)}: container {container['name']}"
@@ -245,7 +269,8 @@ def of_pod(template: dict) -> list[str]:
         found.append("it may run as root")
     if security.get("seccompProfile") != {"type": "RuntimeDefault"}:
         found.append("it may make every system call")
-    if security.get("fsGroup") != security.get("runAsGroup"):
+    mounts = [it for each in template["containers"] for it in each.get("volumeMounts", [])]
+    if mounts and security.get("fsGroup") != security.get("runAsGroup"):
         found.append("it cannot write to its volumes: fsGroup")
     if template.get("terminationGracePeriodSeconds", 30) > GRACE_LIMIT:
         found.append("it takes too long to stop")

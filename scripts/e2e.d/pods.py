@@ -59,7 +59,7 @@ class Pods:
         port = self.container["ports"][0]["containerPort"]
         mounts = [
             f"{self.volume(ordinal, each['name'])}:{each['mountPath']}"
-            for each in self.container["volumeMounts"]
+            for each in self.container.get("volumeMounts", [])
         ]
         options = {
             "--name": self.docker_name(ordinal),
@@ -81,11 +81,22 @@ class Pods:
         image = self.container["image"]
         topology.command("docker", "run", "--detach", "--read-only", *words, image)
 
-    def stop(self, ordinal: int) -> None:
-        """Ends a pod as Kubernetes does; its volume stays."""
-        grace = str(self.spec["terminationGracePeriodSeconds"])
-        topology.command("docker", "stop", "--time", grace, self.docker_name(ordinal))
-        topology.command("docker", "rm", self.docker_name(ordinal))
+    def stop(self, ordinal: int) -> int:
+        """Ends a pod as Kubernetes does, and tells its exit code; its volume stays."""
+        name, grace = self.docker_name(ordinal), self.spec["terminationGracePeriodSeconds"]
+        topology.command("docker", "stop", "--time", str(grace), name)
+        code = topology.command("docker", "inspect", "--format", "{{.State.ExitCode}}", name)
+        topology.command("docker", "rm", name)
+        return int(code)
+
+    def crash(self, *ordinals: int) -> None:
+        """Kills the processes of some pods at once."""
+        names = [self.docker_name(each) for each in ordinals]
+        topology.command("docker", "kill", *names)
+
+    def revive(self, ordinal: int) -> None:
+        """Starts the process of a pod again, in the same pod."""
+        topology.command("docker", "start", self.docker_name(ordinal))
 
     def port(self, ordinal: int) -> int:
         """Where it is reached from here."""

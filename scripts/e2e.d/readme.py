@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import cli
 import manifests
 import topology
 from harness import check, expect, until
@@ -32,6 +33,7 @@ TAGS = [
     "grpcurl",
     "raft",
     "raft-docker",
+    "chord",
     "kubernetes",
 ]
 # The network namespaces that stand for two machines, and the addresses that the README gives them.
@@ -128,12 +130,7 @@ def knows_all() -> str:
 def on_one_machine() -> str:
     plain = of("")
     expect(plain[0].strip() == RUN and plain[1].strip() == TEST, "the two commands come first")
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--package", "ensemble"],
-        check=True,
-        capture_output=True,
-        timeout=1500,
-    )
+    cli.built()
     with folder() as path:
         rest = iter(plain[2:])
         with running(path, RUN_HERE) as process:
@@ -147,9 +144,10 @@ def on_one_machine() -> str:
                 shell(path, "ensemble up --detach")
             shell(path, text)
         shell(path, "ensemble down")
-        for text in [*of("tls"), *of("raft")]:
+        for text in [*of("tls"), *of("raft"), *of("chord")]:
             shell(path, text)
-    return f"{len(plain) + sum(len(of(tag)) for tag in ('grpcurl', 'tls', 'raft'))} blocks"
+    tags = ("grpcurl", "tls", "raft", "chord")
+    return f"{len(plain) + sum(len(of(tag)) for tag in tags)} blocks"
 
 
 @check("the README's commands do what it says on two machines", phase="end")

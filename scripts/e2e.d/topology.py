@@ -13,7 +13,7 @@ os.environ["COMPOSE_PROJECT_NAME"] = PROJECT
 PROCESSES = ["A", "B", "C", "D", "E", "F"]
 SECOND_HOST = ["C", "E", "F"]
 # Every profile whose images are ours.
-OURS = ("--profile", "overlay", "--profile", "raft")
+OURS = ("--profile", "overlay", "--profile", "raft", "--profile", "chord")
 
 
 def service(process: str) -> str:

@@ -13,6 +13,8 @@ use crate::spread::Spread;
 pub(crate) enum Goal {
     /// Ours is at least so many times the peer's.
     RatioAtLeast(f64),
+    /// Ours differs from the peer's by at most this part of it.
+    RatioWithin(f64),
     /// Ours is at most so much.
     AtMost(f64),
 }
@@ -69,6 +71,7 @@ impl Figure {
     fn reaches(&self, goal: Goal) -> Option<bool> {
         Some(match goal {
             Goal::RatioAtLeast(least) => self.ratio?.median >= least,
+            Goal::RatioWithin(part) => (self.ratio?.median - 1.0).abs() <= part,
             Goal::AtMost(most) => self.ours? <= most,
         })
     }
@@ -94,6 +97,7 @@ impl Figure {
         });
         let words = |goal: Goal| match goal {
             Goal::RatioAtLeast(least) => format!("ratio ≥ {least}"),
+            Goal::RatioWithin(part) => format!("ratio 1 ± {part}"),
             Goal::AtMost(most) => format!("≤ {} {}", number(most), self.unit),
         };
         let mut goals: Vec<_> = self.goal.map(words).into_iter().collect();
@@ -114,6 +118,7 @@ impl Figure {
         let spread = |Spread { median, least, most }: Spread| json!([least, median, most]);
         let goal = |goal: Goal| match goal {
             Goal::RatioAtLeast(least) => json!({ "ratio_at_least": least }),
+            Goal::RatioWithin(part) => json!({ "ratio_within": part }),
             Goal::AtMost(most) => json!({ "ours_at_most": most }),
         };
         json!({
@@ -250,6 +255,10 @@ mod tests {
         assert_eq!(figure.verdict(), None);
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(0.9)).verdict(), Some("reached"));
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(1.0)).verdict(), Some("missed"));
+        assert_eq!(figure.clone().goal(Goal::RatioWithin(0.11)).verdict(), Some("reached"));
+        assert_eq!(figure.clone().goal(Goal::RatioWithin(0.09)).verdict(), Some("missed"));
+        let above = Figure::of("hops", "", 111.0).against(100.0);
+        assert_eq!(above.goal(Goal::RatioWithin(0.1)).verdict(), Some("missed"));
         assert_eq!(figure.goal(Goal::AtMost(89.0)).verdict(), Some("missed"));
     }
 

@@ -4,12 +4,14 @@
 //! Everything is a real process on loopback that ends with the benchmark. `scripts/bench` builds
 //! and runs the programs in `src/bin`.
 
+pub mod chord;
 mod figures;
 mod load;
 pub mod overlay;
 mod process;
 mod program;
 pub mod raft;
+mod relay;
 mod spread;
 mod usage;
 

@@ -86,6 +86,8 @@ pub(crate) struct Tally {
     pub(crate) latencies: Vec<u32>,
     /// Microseconds in the leader's queue, of whole answers that say it.
     pub(crate) waits: Vec<u32>,
+    /// The way that each whole answer took, as far as the asker notes it.
+    pub(crate) ways: Vec<u64>,
 }
 
 impl Tally {
@@ -134,6 +136,7 @@ impl Tally {
         self.failure = self.failure.take().or_else(|| other.failure.clone());
         self.latencies.extend(&other.latencies);
         self.waits.extend(&other.waits);
+        self.ways.extend(&other.ways);
     }
 
     /// The sum of several rounds.

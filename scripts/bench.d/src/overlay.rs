@@ -3,7 +3,6 @@
 mod cluster;
 mod idle;
 mod overload;
-mod relay;
 mod side;
 mod throughput;
 mod up;
@@ -18,7 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::cluster::Programs;
 use crate::figures::{self, Section};
-use crate::program;
+use crate::{program, relay};
 
 /// What every process is asked to pass on: 64 bytes.
 const PAYLOAD: &str = "sixty-four bytes of text that pass six processes and come back: ";

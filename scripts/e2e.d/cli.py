@@ -1,0 +1,32 @@
+"""`ensemble`, as its users have it, against what runs in containers."""
+
+import functools
+import pathlib
+import subprocess
+
+import topology
+
+PROGRAM = pathlib.Path("target/release/ensemble")
+
+
+@functools.cache
+def built() -> pathlib.Path:
+    """The program, built from what is here."""
+    subprocess.run(
+        ["cargo", "build", "--release", "--locked", "--package", "ensemble"],
+        check=True,
+        capture_output=True,
+        timeout=1500,
+    )
+    return PROGRAM.resolve()
+
+
+def ensemble(*arguments: str, seconds: float = 60) -> str:
+    """What a command prints that must succeed."""
+    return topology.command(str(built()), *arguments, seconds=seconds)
+
+
+def refused(*arguments: str) -> tuple[int, str]:
+    """The exit code of a command, and what it prints on standard output."""
+    result = subprocess.run([built(), *arguments], capture_output=True, text=True, timeout=60)
+    return result.returncode, result.stdout
