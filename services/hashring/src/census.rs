@@ -10,12 +10,10 @@ use std::time::Duration;
 use protocols::{Outbox, Ticket};
 use rand::Rng as _;
 
-use crate::{Body, Census, Chord, Event, Id, Peer};
+use crate::{Body, Census, Chord, Event};
 
 /// How many looks after the ring go by between two censuses, at least; twice as many at most.
 const CENSUS_TICKS: u32 = 10;
-/// A walk that comes this far, however it goes, has gone astray.
-const WALK_LIMIT: u64 = 1 << 20;
 
 /// What is known of censuses.
 #[derive(Debug, Default)]
@@ -65,7 +63,14 @@ impl Chord {
             0 => self.whole(),
             distance => u128::from(distance),
         };
-        let census = Census { nodes: census.nodes + 1, walked: census.walked + distance, ..census };
+        let walked = census.walked.saturating_add(distance);
+        if self.whole() < walked {
+            // The next node is past the one that began it: that one is not on the ring, and hears
+            // of a walk that went nowhere.
+            let origin = census.origin.clone();
+            return self.say(&origin, Body::Census(Census { walked: 0, ..census }), out);
+        }
+        let census = Census { nodes: census.nodes.saturating_add(1), walked, ..census };
         match successor == self.config.me {
             true => self.on_census(census, out),
             false => self.say(&successor, Body::Census(census), out),
@@ -85,22 +90,7 @@ impl Chord {
         if let Some(total) = census.total {
             self.census.counted = total;
         }
-        if WALK_LIMIT < census.nodes || self.whole() < census.walked {
-            return;
-        }
-        if self.whole() == census.walked || !self.is_before(&census.origin, census.walked) {
-            // Once round, and past the node that began it: that one is not on the ring.
-            let origin = census.origin.clone();
-            let walked = self.whole() + 1;
-            return self.say(&origin, Body::Census(Census { walked, ..census }), out);
-        }
         self.walk(census, out);
-    }
-
-    /// Whether the walk from a node to this one was as long as it is from one to the other.
-    fn is_before(&self, origin: &Peer, walked: u128) -> bool {
-        let distance = |to: Id| u128::from(self.circle.distance(origin.id, to));
-        distance(self.config.me.id) == walked
     }
 
     fn came_back(&mut self, census: Census, out: &mut Outbox<Self>) {

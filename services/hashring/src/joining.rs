@@ -78,10 +78,13 @@ impl Chord {
 
     /// The lookup through a contact has come to its end.
     pub(crate) fn on_located(&mut self, found: Option<&Peer>, out: &mut Outbox<Self>) {
-        match found {
-            Some(peer) => self.ask(peer, Question::Describe, Purpose::Join, out),
-            None => self.not_met(),
+        let Some(peer) = found else { return self.not_met() };
+        if let Phase::Joining(joining) = &mut self.phase {
+            // Only members know the way; should this try fail, the same contact is asked again.
+            joining.silent_since = Some(self.now);
+            joining.next -= 1;
         }
+        self.ask(peer, Question::Describe, Purpose::Join, out);
     }
 
     /// The contact did not help; at the next look after the ring another one is asked.
@@ -93,12 +96,11 @@ impl Chord {
 
     /// A member that may be the first after this node has said how it sees the ring.
     pub(crate) fn on_met(&mut self, from: &Peer, description: Description, out: &mut Outbox<Self>) {
-        let (now, me) = (self.now, self.config.me.id);
+        let me = self.config.me.id;
         let Phase::Joining(joining) = &mut self.phase else { return };
         if !description.member {
             return joining.asking = false;
         }
-        joining.silent_since = Some(now);
         let before = description.predecessor.filter(|peer| peer.id != me);
         if let Some(nearer) = &before
             && self.circle.is_between(nearer.id, me, from.id)
@@ -160,11 +162,29 @@ impl Chord {
         if !matches!(self.phase, Phase::Leaving(_)) || !self.writes.is_empty() {
             return;
         }
-        let Some(successor) = self.successors.first().cloned() else { return self.part(out) };
-        self.compare(&successor, self.everything(), out);
+        let Some(successor) = self.successors.first().cloned() else {
+            // Nobody is there to take anything; but one that seems dead may be heard again.
+            if self.store.is_empty() || self.suspicion.lost().next().is_none() {
+                self.part(out);
+            }
+            return;
+        };
+        match self.store.outside(&[self.everything()]) {
+            // It came here while this node knew of no successor, or another one.
+            Some((place, _)) if !self.is_offering() => {
+                self.look_up_through(&successor, place, Goal::Stray, out);
+            }
+            Some(_) => (),
+            None => self.compare(&successor, self.everything(), out),
+        }
     }
 
-    /// All that this node may keep: from its successor, all round, to itself.
+    /// Whether it leaves, and there is nobody to whom it could give what it keeps.
+    pub(crate) fn leaves_alone(&self) -> bool {
+        matches!(self.phase, Phase::Leaving(_)) && self.successors.is_empty()
+    }
+
+    /// All that this node should keep: from its successor, all round, to itself.
     pub(crate) fn everything(&self) -> Interval {
         Interval::new(self.successor().id, self.config.me.id)
     }

@@ -36,6 +36,8 @@ pub(crate) struct Repair {
     /// The end of the page that was sent, and whether it must be sent again.
     up_to: Option<(Id, Key)>,
     again: bool,
+    /// Whether the peer has no room.
+    refused: bool,
     rounds: u32,
 }
 
@@ -71,7 +73,7 @@ impl Chord {
         }
     }
 
-    fn is_offering(&self) -> bool {
+    pub(crate) fn is_offering(&self) -> bool {
         self.repairs.keys().any(|(_, aim)| *aim == Aim::Offer)
             || self.lookups.values().any(|lookup| matches!(lookup.goal(), Goal::Stray))
     }
@@ -121,6 +123,12 @@ impl Chord {
         if let Some((_, at)) = self.wards.get_mut(&from.id) {
             *at = self.now;
         }
+        let own = self.own().filter(|_| self.is_member());
+        let is_own = |id: Id| own.is_some_and(|own| own.contains(id, self.circle));
+        if page.offer && !page.stamps.iter().all(|(id, _, _)| is_own(*id)) {
+            // Whoever offers may forget what is here; so only the one to whom it belongs takes it.
+            return Answer::Kept(false);
+        }
         let (wants, news, more) = self.store.reconcile(page, self.now, self.config.remembers);
         Answer::Reconciled(wants, news, more)
     }
@@ -145,8 +153,7 @@ impl Chord {
                 self.give(from, aim, &wants, more, out);
             }
             Answer::Kept(true) => self.page_done(from, aim, out),
-            // It has no room; nothing can be mended there.
-            Answer::Kept(false) => self.abandon(from, aim, out),
+            Answer::Kept(false) => self.refused(from, aim, out),
             Answer::Described(_) | Answer::Stepped(_) | Answer::Performed(_) => {
                 self.totals.ignored += 1;
             }
@@ -154,15 +161,33 @@ impl Chord {
     }
 
     fn is_same(&mut self, peer: &Peer, out: &mut Outbox<Self>) {
+        if self.repairs.get(&(peer.id, Aim::Same)).is_some_and(|it| it.interval == self.everything())
+        {
+            self.handed_over(peer, out);
+        }
+        self.compared(peer, out);
+    }
+
+    /// What a peer has in an interval is here as well.
+    fn compared(&mut self, peer: &Peer, out: &mut Outbox<Self>) {
         let Some(repair) = self.repairs.remove(&(peer.id, Aim::Same)) else { return };
         if self.own().is_some_and(|own| repair.interval.covers(own, self.circle)) {
             self.confirmed.insert(peer.id);
             self.become_ready(out);
         }
-        if repair.interval == self.everything() {
-            self.handed_over(peer, out);
-        }
         self.fetched(peer, out);
+    }
+
+    /// A peer has no room for what it lacks, or does not think that an offer is for it. What it
+    /// has is of use all the same: nobody else may have it.
+    fn refused(&mut self, peer: &Peer, aim: Aim, out: &mut Outbox<Self>) {
+        match self.repairs.get_mut(&(peer.id, aim)) {
+            Some(repair) if aim == Aim::Same => {
+                repair.refused = true;
+                self.next_page(peer, aim, out);
+            }
+            Some(_) | None => self.abandon(peer, aim, out),
+        }
     }
 
     /// Goes through the parts in which two nodes differ.
@@ -190,8 +215,12 @@ impl Chord {
         let Some((first, last)) = repair.ranges.front().copied() else {
             let interval = repair.interval;
             return match aim {
+                Aim::Same if repair.refused => self.compared(peer, out),
                 Aim::Same => self.ask_whether_same(peer, interval, out),
-                Aim::Offer => drop(self.repairs.remove(&(peer.id, aim))),
+                Aim::Offer => {
+                    self.repairs.remove(&(peer.id, aim));
+                    self.hand_over(out);
+                }
             };
         };
         let page = self.store.page(first, last, repair.after.clone(), aim == Aim::Offer);
@@ -209,6 +238,10 @@ impl Chord {
         out: &mut Outbox<Self>,
     ) {
         let Some(repair) = self.repairs.get_mut(&(peer.id, aim)) else { return };
+        if repair.refused {
+            repair.again = more;
+            return self.page_done(peer, aim, out);
+        }
         if wants.is_empty() && !more {
             if aim == Aim::Offer {
                 self.forget_page(peer);
@@ -230,7 +263,8 @@ impl Chord {
         let Some((first, last)) = repair.ranges.front().copied() else { return };
         let page = self.store.page(first, last, repair.after.clone(), true);
         let wards = self.wards.values().map(|(interval, _)| *interval);
-        let kept = self.own().into_iter().chain(wards).collect::<Vec<_>>();
+        let kept = self.own().into_iter().chain(wards).filter(|_| self.is_member());
+        let kept = kept.collect::<Vec<_>>();
         for (id, key, _) in page.stamps {
             if !kept.iter().any(|interval| interval.contains(id, self.circle)) {
                 self.store.forget(&(id, key));
@@ -265,6 +299,7 @@ impl Repair {
             after: None,
             up_to: None,
             again: false,
+            refused: false,
             rounds: 0,
         }
     }

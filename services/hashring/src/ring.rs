@@ -152,8 +152,16 @@ impl Chord {
         description: &Description,
         out: &mut Outbox<Self>,
     ) {
-        if description.member && self.is_member() {
-            self.strengthen(from, out);
+        match self.phase {
+            _ if !description.member => (),
+            Phase::Member => self.strengthen(from, out),
+            // Somebody to give everything to, after all.
+            Phase::Leaving(_) if self.leaves_alone() => {
+                self.suspicion.find(from.id);
+                self.adopt(from, &description.successors, out);
+                self.hand_over(out);
+            }
+            Phase::Joining(_) | Phase::Leaving(_) | Phase::Left => (),
         }
     }
 

@@ -105,6 +105,11 @@ impl Store {
         }
     }
 
+    /// Whether nothing is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Bytes of all that is kept.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

@@ -47,6 +47,13 @@ impl Suspicion {
         self.left.contains_key(&id) || self.lost.iter().any(|peer| peer.id == id)
     }
 
+    /// A node that was taken for dead lives. False if it was not.
+    pub(crate) fn find(&mut self, id: Id) -> bool {
+        let before = self.lost.len();
+        self.lost.retain(|peer| peer.id != id);
+        self.lost.len() < before
+    }
+
     /// A node has shown that it is a member.
     pub(crate) fn is_back(&mut self, id: Id) {
         self.left.remove(&id);
@@ -83,9 +90,14 @@ impl Chord {
     /// Whoever speaks, lives.
     pub(crate) fn heard(&mut self, from: &Peer, out: &mut Outbox<Self>) {
         self.suspicion.strikes.remove(&from.id);
-        let before = self.suspicion.lost.len();
-        self.suspicion.lost.retain(|peer| peer.id != from.id);
-        if self.suspicion.lost.len() < before {
+        if self.leaves_alone() {
+            // Perhaps it takes what this node keeps; until that is known, it stays lost.
+            if !self.is_asked(from.id) {
+                self.ask(from, Question::Describe, Purpose::Probe, out);
+            }
+            return;
+        }
+        if self.suspicion.find(from.id) {
             Self::event(Event::Returned(from.clone()), out);
         }
         // A node that belongs between this one and its successor: see whether it is a member.

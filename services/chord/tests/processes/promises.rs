@@ -193,7 +193,7 @@ async fn a_node_whose_id_was_given_away_hands_over_before_it_stops() {
     let mut registry = ring.registry_client().await.unwrap();
     // As a registry might that has just been started again.
     let stranger = pb::RegisterRequest {
-        address: crate::process::free_address(),
+        address: free_address(),
         id: Some(id),
         incarnation: 9,
     };
@@ -234,7 +234,7 @@ async fn a_node_that_waits_for_others_is_alive_but_not_ready() {
     // Nobody joins by it, and nobody is there by whom it could join.
     ring.kill(1);
     let alone = ring.variables(1);
-    ring.addresses.insert(2, crate::process::free_address());
+    ring.addresses.insert(2, free_address());
     let mut variables = ring.variables(2);
     variables.insert("CHORD_JOIN".into(), ring.address(1).to_owned());
     let address = ring.address(2).parse().unwrap();

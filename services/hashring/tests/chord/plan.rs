@@ -121,10 +121,9 @@ impl Plan {
             // One successor, and it leaves: nobody else to lead to the ring, for a while.
             "fair" if plan.replicas == 1 => kept,
             "fair" => plan,
-            // Who takes all others for dead, and leaves, takes its keys with it.
-            "lossy" => Self { weather: lossy(), leaves: false, ..kept },
-            "parted" => Self { parts: true, leaves: false, nodes: plan.nodes + 2, ..kept },
-            "sleepy" => Self { weather: sleepy(), leaves: false, ..kept },
+            "lossy" => Self { weather: lossy(), ..kept },
+            "parted" => Self { parts: true, nodes: plan.nodes + 2, ..kept },
+            "sleepy" => Self { weather: sleepy(), ..kept },
             "stormy" => Self {
                 weather: stormy(),
                 promise: Promise::Agreement,
