@@ -145,8 +145,7 @@ impl Chord {
         self.wants_to_leave = true;
         match self.phase {
             Phase::Joining(_) => self.part(out),
-            // Somebody has just joined by this node, who is about to say so.
-            Phase::Member if self.successors.is_empty() && !self.wards.is_empty() => (),
+            Phase::Member if self.is_joined() => (),
             Phase::Member => {
                 self.phase = Phase::Leaving(BTreeSet::new());
                 self.ready = None;
@@ -154,6 +153,13 @@ impl Chord {
             }
             Phase::Leaving(_) | Phase::Left => (),
         }
+    }
+
+    /// Whether somebody joins by this node who knows few others or none, and is about to say so. In
+    /// a small ring everybody else who counts on it is a successor.
+    fn is_joined(&self) -> bool {
+        let known = |id: &Id| self.successors.iter().any(|peer| peer.id == *id);
+        self.successors.len() < self.config.replicas && !self.wards.keys().all(known)
     }
 
     /// Has the successor compare all that this node keeps, copies too, unless writes still wait:

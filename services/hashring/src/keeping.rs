@@ -200,7 +200,9 @@ impl Chord {
     pub(crate) fn on_keep(&mut self, items: Vec<Item>) -> bool {
         let limit = self.config.bytes_limit.saturating_mul(COPIES_FACTOR);
         for item in items {
-            if limit <= self.store.bytes() || !self.circle.contains(item.id) {
+            // A removal makes room, and follows a save for which there was some.
+            let needs_room = matches!(item.content, Content::Value(_));
+            if (needs_room && limit <= self.store.bytes()) || !self.circle.contains(item.id) {
                 return false;
             }
             self.store.merge(item, self.now, self.config.remembers);

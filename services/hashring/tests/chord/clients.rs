@@ -30,7 +30,7 @@ struct History {
 /// An operation that a client waits for.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    key: Key,
+    pub(crate) key: Key,
     action: Action,
     /// What the key must hold if nothing changes it meanwhile.
     expected: Option<Option<Value>>,
@@ -106,6 +106,12 @@ impl Clients {
         let pending = Pending { key: key_, action: action_, expected, changes, node };
         self.pending.insert(ticket, pending);
         (ticket, Operation { id: place(&key, self.circle), key, action })
+    }
+
+    /// What a key holds since the last operation that changed it was answered, if nobody changes it.
+    pub(crate) fn settled(&self, key: &Key) -> Option<Option<Value>> {
+        let history = &self.keys[key];
+        history.last.clone().filter(|_| !history.unsure && history.changing == 0)
     }
 
     /// Whether an answer is one that may be given.

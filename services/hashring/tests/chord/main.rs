@@ -67,7 +67,7 @@ fn promises_hold_in(weather: &str, rich_in: &[&str]) {
 fn promises_hold_in_fair_weather() {
     promises_hold_in(
         "fair",
-        &["saved", "removed", "exists", "found", "missing", "joined", "left", "killed"],
+        &["saved", "removed", "exists", "found", "missing", "copied", "joined", "left", "killed"],
     );
 }
 

@@ -16,7 +16,7 @@
 //!
 //! A circle of 2^5 places, as in the paper of the exercise, and two copies beside the responsible
 //! node's own. The first of all begins the ring; whoever starts later joins by n24, or by n8 if it
-//! is n24. Tickets that nodes gave are numbered as they appear: `#p1`.
+//! is n24. n1 has little room. Tickets that nodes gave are numbered as they appear: `#p1`.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -37,6 +37,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// m of the scenes.
 const BITS: u32 = 5;
+/// Has room for two short keys.
+const NARROW: NodeId = NodeId(1);
 /// How long a caller waits.
 const BUDGET: Duration = ms(3_000);
 
@@ -67,8 +69,10 @@ impl Scenario for Scene {
     type Protocol = Chord;
 
     fn make(me: NodeId, _: Vec<hashring::Record>, seed: u64) -> Chord {
-        let config =
-            Config { replicas: 2, founds_after: Some(ms(1_000)), ..Config::of(peer(me.0), BITS) };
+        let config = Config::of(peer(me.0), BITS);
+        let bytes_limit = if me == NARROW { 150 } else { config.bytes_limit };
+        let founds_after = Some(ms(1_000));
+        let config = Config { replicas: 2, founds_after, bytes_limit, ..config };
         let contacts = vec![peer(24), peer(8)];
         Chord::new(config, contacts, StdRng::seed_from_u64(seed))
     }

@@ -252,7 +252,9 @@ impl Storm {
         let knows = |node: &NodeId| {
             self.simulator.node(*node).is_some_and(|node| known <= node.successors().len())
         };
-        let early = small && self.simulator.now() < self.joined + LEAVE;
+        let early = small
+            && (self.simulator.now() < self.joined + LEAVE
+                || !self.clients.keys().all(|key| self.is_copied(key)));
         if most == 0 || early || !members.iter().all(knows) {
             return;
         }
@@ -332,6 +334,9 @@ impl Storm {
                     }
                     // What was answered is safe, whatever becomes of who has done it.
                     let changed = matches!(outcome, Ok(Outcome::Saved | Outcome::Removed));
+                    if changed {
+                        self.count_copies(&pending.key);
+                    }
                     if restless && changed && self.may_kill() && self.random.random_bool(0.2) {
                         self.kill(by);
                     }
@@ -358,6 +363,28 @@ impl Storm {
             self.leaving.remove(&node);
             self.gone(node);
         }
+    }
+
+    /// What was answered is on as many nodes as it must be, unless the ring is changing.
+    fn count_copies(&mut self, key: &Key) {
+        let now = self.simulator.now();
+        let calm = self.is_quiet_since(self.died)
+            && self.may_leave()
+            && self.joined + LEAVE <= now
+            && self.plan.promise == Promise::Always;
+        if calm {
+            assert!(self.is_copied(key), "{} is on too few nodes", key.escape_ascii());
+            self.tally.count("copied");
+        }
+    }
+
+    /// Whether what a key holds is on as many nodes as it must be, if nobody changes it.
+    fn is_copied(&self, key: &Key) -> bool {
+        let Some(last) = self.clients.settled(key) else { return true };
+        let id = place(key, self.circle);
+        let holds = |(_, node): &(NodeId, &Chord)| node.kept(id, key) == last.as_ref();
+        let holders = self.simulator.nodes().filter(holds).count();
+        self.plan.replicas.min(self.ring().len()) <= holders
     }
 
     fn count_hop(&mut self, reason: Reason, answered: bool) {
