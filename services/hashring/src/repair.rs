@@ -161,7 +161,10 @@ impl Chord {
     }
 
     fn is_same(&mut self, peer: &Peer, out: &mut Outbox<Self>) {
-        if self.repairs.get(&(peer.id, Aim::Same)).is_some_and(|it| it.interval == self.everything())
+        if self
+            .repairs
+            .get(&(peer.id, Aim::Same))
+            .is_some_and(|it| it.interval == self.everything())
         {
             self.handed_over(peer, out);
         }

@@ -192,11 +192,7 @@ async fn a_node_whose_id_was_given_away_hands_over_before_it_stops() {
     let id = ring.state(1).await.unwrap().node.unwrap().id;
     let mut registry = ring.registry_client().await.unwrap();
     // As a registry might that has just been started again.
-    let stranger = pb::RegisterRequest {
-        address: free_address(),
-        id: Some(id),
-        incarnation: 9,
-    };
+    let stranger = pb::RegisterRequest { address: free_address(), id: Some(id), incarnation: 9 };
     while registry.register(stranger.clone()).await.is_err() {
         // It may have gone already; or it has just renewed, and the stranger must be faster.
         let _ = registry.deregister(pb::DeregisterRequest { id }).await;

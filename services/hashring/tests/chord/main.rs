@@ -1,6 +1,7 @@
 //! Chord keeps its promises: in storms and after them, in large rings, among liars, and in the
 //! scenes of the scripts.
 
+mod alone;
 mod audit;
 mod clients;
 mod large;

@@ -1,0 +1,243 @@
+//! One node, to which the test says what the others would say.
+
+use std::time::Duration;
+
+use hashring::{
+    Action, Answer, Body, Chord, Config, Description, HOPS_LIMIT, Id, Key, Message, Mode, Notice,
+    Operation, Outcome, Page, Peer, Question, Reason, Request, Stamp, Timer, WriteId,
+};
+use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use crate::ms;
+use crate::storm::peer;
+
+const BITS: u32 = 16;
+
+/// A node, what it has been told to do, and what it has asked since.
+struct Alone {
+    node: Chord,
+    now: Duration,
+    asked: Vec<(Peer, Ticket, Question)>,
+    said: Vec<Answer>,
+    armed: Vec<Timer>,
+    told: Vec<Notice>,
+}
+
+impl Alone {
+    fn start(config: Config, contacts: &[u64]) -> Self {
+        let contacts = contacts.iter().map(|id| peer(*id)).collect();
+        let node = Chord::new(config, contacts, StdRng::seed_from_u64(0));
+        let (asked, said) = (Vec::new(), Vec::new());
+        let (armed, told) = (Vec::new(), Vec::new());
+        let mut alone = Self { node, now: ms(0), asked, said, armed, told };
+        alone.take(Input::Start);
+        alone
+    }
+
+    fn take(&mut self, input: Input<Chord>) {
+        let mut out = Outbox::default();
+        self.node.step(self.now, input, &mut out);
+        for effect in out.drain() {
+            match effect {
+                Effect::Send(_, Message { to, body: Body::Question(ticket, question), .. }) => {
+                    self.asked.push((to, ticket, question));
+                }
+                Effect::Send(_, Message { body: Body::Answer(_, answer), .. }) => {
+                    self.said.push(answer);
+                }
+                Effect::Arm(timer, _) => self.armed.push(timer),
+                Effect::Notify(notice) => self.told.push(notice),
+                Effect::Send(..) | Effect::Disarm(_) | Effect::Persist(_) => (),
+            }
+        }
+    }
+
+    /// The next look after the ring, at this time.
+    fn look(&mut self, at: Duration) {
+        self.now = at;
+        self.take(Input::Timeout(Timer::Stabilise));
+    }
+
+    fn hear(&mut self, from: u64, body: Body) {
+        let (from, to) = (peer(from), self.node.me().clone());
+        self.take(Input::Message(from.node(), Message { from, to, body }));
+    }
+
+    /// Answers the last question that was asked of a node, if it is one.
+    fn answer(&mut self, of: u64, answer: Answer) {
+        let at = self.asked.iter().rposition(|(to, ..)| *to == peer(of)).expect("it was asked");
+        let (_, ticket, _) = self.asked.remove(at);
+        self.hear(of, Body::Answer(ticket, answer));
+    }
+
+    /// Nothing that was asked is answered.
+    fn silence(&mut self) {
+        for (_, ticket, _) in std::mem::take(&mut self.asked) {
+            self.take(Input::Timeout(Timer::Patience(ticket)));
+        }
+    }
+
+    /// Who was asked since the last look at it.
+    fn asked(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.asked).into_iter().map(|(to, ..)| to.id.0).collect()
+    }
+
+    fn is_member(&self) -> bool {
+        self.node.is_member()
+    }
+
+    /// A node with a predecessor and a successor, which has heard of nobody else.
+    fn member(me: u64, before: u64, after: u64) -> Self {
+        let mut alone = Self::start(Config::of(peer(me), BITS), &[]);
+        assert!(alone.is_member());
+        alone.hear(before, Body::Question(Ticket(1), Question::Notify));
+        alone.hear(after, Body::Question(Ticket(2), Question::Describe));
+        alone.answer(
+            after,
+            Answer::Described(Description {
+                member: true,
+                predecessor: Some(peer(me)),
+                successors: Vec::new(),
+                room: true,
+            }),
+        );
+        assert_eq!(alone.node.predecessor(), Some(&peer(before)));
+        assert_eq!(alone.node.successors().first(), Some(&peer(after)));
+        alone.asked.clear();
+        alone.said.clear();
+        alone
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    ms(1_000 * seconds)
+}
+
+#[test]
+fn a_ring_is_begun_when_nobody_has_shown_the_way_for_long_enough() {
+    let config = Config { founds_after: Some(seconds(10)), ..Config::of(peer(16), BITS) };
+    let mut alone = Alone::start(config, &[8]);
+    alone.look(seconds(9));
+    alone.answer(8, Answer::Stepped(Some((peer(24), Reason::Responsible))));
+    // Who is named does not answer, nor does from here on who has named it.
+    assert_eq!(alone.asked.last().expect("it was asked").0, peer(24));
+    alone.silence();
+    for at in [10, 11, 18] {
+        alone.look(seconds(at));
+        alone.silence();
+        assert!(!alone.is_member(), "after {at} s");
+    }
+    alone.look(seconds(20));
+    assert!(alone.is_member());
+}
+
+#[test]
+fn every_contact_is_asked_before_a_ring_is_begun() {
+    let config = Config { founds_after: Some(seconds(1)), ..Config::of(peer(16), BITS) };
+    let mut alone = Alone::start(config, &[8, 24, 32]);
+    for (at, contact) in [(5, 8), (10, 24), (15, 32)] {
+        assert_eq!(alone.asked.last().expect("one is asked").0, peer(contact));
+        alone.silence();
+        assert!(!alone.is_member(), "before {at} s");
+        alone.look(seconds(at));
+    }
+    assert!(alone.is_member());
+}
+
+#[test]
+fn only_the_node_to_whom_it_belongs_takes_what_is_offered() {
+    let mut alone = Alone::member(16, 8, 24);
+    let key = Key::from(b"key".as_slice());
+    let stamp = Stamp { version: 1, write: WriteId { origin: Id(24), ticket: Ticket(3) } };
+    for (place, taken) in [(9, true), (16, true), (8, false), (17, false)] {
+        let stamps = vec![(Id(place), key.clone(), stamp)];
+        let (first, last) = (Id(place), Id(place));
+        let page = Page { first, last, after: None, up_to: None, stamps, offer: true };
+        alone.hear(24, Body::Question(Ticket(4), Question::Reconcile(page)));
+        let expected = match taken {
+            true => Answer::Reconciled(vec![(Id(place), key.clone())], Vec::new(), false),
+            false => Answer::Kept(false),
+        };
+        assert_eq!(alone.said.pop(), Some(expected), "{place}");
+    }
+}
+
+#[test]
+fn who_leaves_waits_for_its_writes_and_until_its_successor_has_heard() {
+    let mut alone = Alone::member(16, 8, 24);
+    alone.look(seconds(1));
+    alone.answer(24, Answer::Compared(None));
+    assert!(alone.node.ready().is_some());
+    let (key, value) = (Key::from(b"key".as_slice()), b"value".as_slice().into());
+    let operation = Operation { id: Id(12), key, action: Action::Save(value) };
+    let write = WriteId { origin: Id(8), ticket: Ticket(1) };
+    alone.hear(8, Body::Question(Ticket(5), Question::Perform(write, operation)));
+    let keep = alone.asked.pop().expect("a copy is made");
+    assert!(matches!(keep.2, Question::Keep(_)), "{keep:?}");
+    alone.asked.clear();
+    alone.take(Input::Request(Request::Leave));
+    assert_eq!(alone.asked(), [], "before the write has its copies");
+    alone.asked.push(keep);
+    alone.answer(24, Answer::Kept(true));
+    assert_eq!(alone.said.pop(), Some(Answer::Performed(Outcome::Saved)));
+    alone.answer(24, Answer::Compared(None));
+    let left = |alone: &Alone| alone.told.iter().any(|notice| matches!(notice, Notice::Left));
+    for at in [2, 3] {
+        // Both are told; what the predecessor has heard does not matter.
+        let farewells = alone.asked.iter().filter(|(.., it)| matches!(it, Question::Leave(..)));
+        assert_eq!(farewells.count(), 2, "{:?}", alone.asked);
+        alone.silence();
+        assert!(!left(&alone), "the successor has not heard");
+        alone.look(seconds(at));
+        alone.answer(24, Answer::Compared(None));
+    }
+    alone.asked.retain(|(_, _, question)| matches!(question, Question::Leave(..)));
+    let description =
+        Description { member: true, predecessor: None, successors: Vec::new(), room: true };
+    alone.answer(8, Answer::Described(description.clone()));
+    assert!(!left(&alone));
+    alone.answer(24, Answer::Described(description));
+    assert!(left(&alone));
+}
+
+/// A node whose caller wants to know who is responsible for a place far away.
+fn asker() -> Alone {
+    let mut alone = Alone::member(16, 8, 24);
+    let operation = Operation { id: Id(0), key: Key::default(), action: Action::Locate };
+    let budget = seconds(10);
+    alone.take(Input::Request(Request::Perform(Ticket(9), operation, Mode::Iterative, budget)));
+    alone
+}
+
+#[test]
+fn a_lookup_that_only_comes_nearer_passes_no_more_nodes_than_it_may() {
+    let mut alone = asker();
+    let mut hops = 0;
+    let mut at = 24;
+    alone.armed.clear();
+    while alone.asked.iter().any(|(to, ..)| *to == peer(at)) {
+        hops += 1;
+        alone.asked.retain(|(to, ..)| *to == peer(at));
+        alone.answer(at, Answer::Stepped(Some((peer(at + 1), Reason::Finger(0)))));
+        at += 1;
+        assert!(hops < 1_000, "it goes on and on");
+    }
+    // Itself is the first.
+    assert_eq!(hops, HOPS_LIMIT - 1);
+    assert!(matches!(alone.armed.last(), Some(Timer::Again(_))), "{:?}", alone.armed);
+}
+
+#[test]
+fn a_lookup_does_not_go_back() {
+    for back in [24, 20, 8] {
+        let mut alone = asker();
+        alone.answer(24, Answer::Stepped(Some((peer(100), Reason::Finger(0)))));
+        alone.answer(100, Answer::Stepped(Some((peer(back), Reason::Finger(0)))));
+        // The one before is asked for another way round the one that leads astray.
+        let asked = alone.asked.last().expect("somebody is asked");
+        assert_eq!(asked.2, Question::Step(Id(0), vec![Id(100)]), "back to {back}");
+        assert_eq!(alone.asked(), [24]);
+    }
+}
