@@ -12,6 +12,7 @@ mod process;
 mod program;
 pub mod raft;
 mod relay;
+mod rounds;
 mod spread;
 mod usage;
 

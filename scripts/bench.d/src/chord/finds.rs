@@ -44,15 +44,15 @@ fn ways(ways: &[u64]) -> Vec<Way> {
     ways.iter().copied().map(Way).collect()
 }
 
-fn section(clients: usize, side: &Side<'_>, peer: &Side<'_>) -> Section {
+fn section(clients: usize, side: &Side, peer: &Side) -> Section {
     let plural = if clients == 1 { "" } else { "s" };
     let title =
         format!("find a value of 64 bytes by a random node of six, {clients} client{plural}");
     let mut section = Section::new(title, "a bare tonic relay that goes the same ways");
-    let ratio = Spread::of_ratios(&side.rates(), &peer.rates());
-    let rate = Figure::of("finds", "a second", side.rate()).against(peer.rate());
+    let ratio = Spread::of_ratios(&side.rounds.rates(), &peer.rounds.rates());
+    let rate = Figure::of("finds", "a second", side.rounds.rate()).against(peer.rounds.rate());
     section.add(rate.by_rounds(ratio).goal(GOAL));
-    let (sum, peer_sum) = (side.sum(), peer.sum());
+    let (sum, peer_sum) = (side.rounds.sum(), peer.rounds.sum());
     let shares = SHARES.map(|(_, share)| share);
     let latencies = sum.latency_ms(shares).into_iter().zip(peer_sum.latency_ms(shares));
     for ((name, _), (ours, peer)) in SHARES.iter().zip(latencies) {
@@ -68,7 +68,7 @@ fn section(clients: usize, side: &Side<'_>, peer: &Side<'_>) -> Section {
     }
     let (passed, peer_passed) = (nodes(&sum), nodes(&peer_sum));
     section.add(Figure::of("nodes that each comes by", "", passed).against(peer_passed));
-    let (cost, peer_cost) = (side.cost_us(), peer.cost_us());
+    let (cost, peer_cost) = (side.rounds.cost_us(), peer.rounds.cost_us());
     for (index, who) in ["the six", "the client"].into_iter().enumerate() {
         let figure = Figure::of(format!("processor time each, {who}"), "µs", cost[index]);
         section.add(figure.against(peer_cost[index]));

@@ -23,13 +23,13 @@ pub(super) async fn measure(programs: &Programs, pace: Pace) -> anyhow::Result<S
         }
         let plural = if count == 1 { "" } else { "s" };
         let who = format!("{count} client{plural}");
-        let Spread { least, most, .. } = Spread::of(side.rates());
-        section.add(Figure::of(format!("{who}: saves"), "a second", side.rate()));
-        let sum = side.sum();
+        let Spread { least, most, .. } = Spread::of(side.rounds.rates());
+        section.add(Figure::of(format!("{who}: saves"), "a second", side.rounds.rate()));
+        let sum = side.rounds.sum();
         for ((name, _), latency) in SHARES.iter().zip(sum.latency_ms(SHARES.map(|(_, at)| at))) {
             section.add(Figure::of(format!("{who}: latency {name}"), "ms", latency));
         }
-        let [nodes_us, _] = side.cost_us();
+        let [nodes_us, _] = side.rounds.cost_us();
         section.add(Figure::of(format!("{who}: processor time each, the six"), "µs", nodes_us));
         let passed = nodes(&sum);
         let range = format!("{least:.0} to {most:.0} a second, by {passed:.2} nodes on the way");

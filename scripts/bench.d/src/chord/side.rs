@@ -1,28 +1,23 @@
-//! One of those loads that take turns, and what the processes and this client use meanwhile.
+//! One of those loads that take turns.
 
 use std::time::Duration;
-use std::{process, thread};
 
 use super::clients::{Clients, Way, Work};
 use super::cluster::Cluster;
 use crate::load::Tally;
-use crate::spread::{Spread, quantile};
-use crate::usage;
+use crate::rounds::Rounds;
+use crate::spread::quantile;
 
 /// One of those that take turns.
-pub(super) struct Side<'a> {
+pub(super) struct Side {
     name: &'static str,
-    cluster: &'a Cluster,
     pub(super) clients: Clients,
-    pub(super) rounds: Vec<Tally>,
-    /// Processor time of the six processes, of this program, and of the whole machine.
-    used: [Duration; 3],
+    pub(super) rounds: Rounds,
 }
 
-impl<'a> Side<'a> {
-    pub(super) fn new(name: &'static str, cluster: &'a Cluster, clients: Clients) -> Self {
-        let used = [Duration::ZERO; 3];
-        Self { name, cluster, clients, rounds: Vec::new(), used }
+impl Side {
+    pub(super) fn new(name: &'static str, cluster: &Cluster, clients: Clients) -> Self {
+        Self { name, clients, rounds: Rounds::of(&cluster.processes) }
     }
 
     /// One round that counts.
@@ -32,56 +27,14 @@ impl<'a> Side<'a> {
         clients: usize,
         length: Duration,
     ) -> anyhow::Result<()> {
-        let before = self.processor_times()?;
-        let seed = self.rounds.len() as u64 + 1;
-        let seed = seed << 8 | clients as u64;
-        self.rounds.push(self.clients.ask(work, clients, length, seed).await?);
-        let after = self.processor_times()?;
-        for (used, (before, after)) in self.used.iter_mut().zip(before.into_iter().zip(after)) {
-            *used += after.saturating_sub(before);
-        }
-        Ok(())
+        let seed = (self.rounds.count() as u64 + 1) << 8 | clients as u64;
+        self.rounds.add(self.clients.ask(work, clients, length, seed)).await
     }
 
-    fn processor_times(&self) -> anyhow::Result<[Duration; 3]> {
-        let mut nodes = Duration::ZERO;
-        for node in &self.cluster.processes {
-            nodes += usage::ticking_time(node.pid())?;
-        }
-        Ok([nodes, usage::ticking_time(process::id())?, usage::machine_time()?])
-    }
-
-    /// Answers a second, round by round.
-    pub(super) fn rates(&self) -> Vec<f64> {
-        self.rounds.iter().map(Tally::rate).collect()
-    }
-
-    /// Answers a second in the round in the middle.
-    pub(super) fn rate(&self) -> f64 {
-        Spread::of(self.rates()).median
-    }
-
-    /// All rounds.
-    pub(super) fn sum(&self) -> Tally {
-        Tally::sum(&self.rounds)
-    }
-
-    /// Microseconds of processor time for each answer: of the six, and of this program.
-    pub(super) fn cost_us(&self) -> [f64; 2] {
-        let answered = self.sum().answered as f64;
-        let [nodes, client, _] = self.used.map(|used| used.as_secs_f64() * 1e6 / answered);
-        [nodes, client]
-    }
-
-    /// What was used of the machine, and what went wrong.
+    /// What was used of the machine, what of it saturates, and what went wrong.
     pub(super) fn note(&self) -> String {
-        let sum = self.sum();
-        let [nodes, client, machine] = self.used.map(|used| used.as_secs_f64() / sum.seconds);
-        let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let others = (machine - nodes - client).max(0.0);
-        let used = format!("nodes {nodes:.2}, client {client:.2}, others {others:.2}");
-        let trouble = sum.trouble().map(|trouble| format!("; {trouble}")).unwrap_or_default();
-        format!("{}: {used} of {cores} cores{trouble}", self.name)
+        let note = self.rounds.note("the turns of the network are waited for");
+        format!("{}: {note}", self.name)
     }
 }
 

@@ -67,13 +67,13 @@ fn name(work: Work) -> &'static str {
     }
 }
 
-fn section(title: String, sides: &[Side<'_>], (must, aim): (f64, f64)) -> Section {
+fn section(title: String, sides: &[Side], (must, aim): (f64, f64)) -> Section {
     let mut section = Section::new(title, "etcd");
     let side = |kind, to| sides.iter().find(|side| side.kind == kind && side.to == to);
     for (to, whom) in [(To::All, "to all"), (To::Leader, "to the leader")] {
         let pair = [side(Kind::Ours, to), side(Kind::Etcd, to)];
-        let [ours, peer] = pair.map(|side| side.map(Side::rate));
-        let [rates, peer_rates] = pair.map(|side| side.map(Side::rates));
+        let [ours, peer] = pair.map(|side| side.map(|side| side.rounds.rate()));
+        let [rates, peer_rates] = pair.map(|side| side.map(|side| side.rounds.rates()));
         let ratio = rates.zip(peer_rates).map(|(ours, peer)| Spread::of_ratios(&ours, &peer));
         let figure = Figure::of(format!("{whom}: rate"), "a second", ours);
         let figure = figure.against(peer).by_rounds(ratio);
@@ -81,21 +81,24 @@ fn section(title: String, sides: &[Side<'_>], (must, aim): (f64, f64)) -> Sectio
             To::All => figure.goal(Goal::RatioAtLeast(must)).aim(Goal::RatioAtLeast(aim)),
             To::Leader => figure,
         });
-        let latencies =
-            pair.map(|side| side.map(|side| side.sum().latency_ms(SHARES.map(|(_, share)| share))));
+        let latencies = pair.map(|side| {
+            side.map(|side| side.rounds.sum().latency_ms(SHARES.map(|(_, share)| share)))
+        });
         for (index, (name, _)) in SHARES.iter().enumerate() {
             let [ours, peer] = latencies.map(|latencies| latencies.map(|all| all[index]));
             section.add(Figure::of(format!("{whom}: {name}"), "ms", ours).against(peer));
         }
-        let costs = pair.map(|side| side.map(Side::cost_us));
+        let costs = pair.map(|side| side.map(|side| side.rounds.cost_us()));
         for (index, who) in ["the nodes", "the client"].iter().enumerate() {
             let [ours, peer] = costs.map(|costs| costs.map(|all| all[index]));
             let what = format!("{whom}: processor time each, {who}");
             section.add(Figure::of(what, "µs", ours).against(peer));
         }
     }
-    let best = [To::All, To::Leader].iter().filter_map(|&to| side(Kind::Ours, to).map(Side::rate));
-    let peer = side(Kind::Etcd, To::Leader).map(Side::rate);
+    let best = [To::All, To::Leader]
+        .iter()
+        .filter_map(|&to| side(Kind::Ours, to).map(|side| side.rounds.rate()));
+    let peer = side(Kind::Etcd, To::Leader).map(|side| side.rounds.rate());
     let figure = Figure::of("our better over its leader: rate", "a second", best.reduce(f64::max));
     section.add(figure.against(peer).aim(BEST_AIM));
     for side in sides {

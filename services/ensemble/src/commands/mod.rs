@@ -3,6 +3,7 @@
 mod bytes;
 mod certs;
 mod chord;
+mod client;
 mod completions;
 mod detach;
 mod down;
@@ -12,6 +13,7 @@ mod overlay;
 mod ps;
 mod raft;
 mod role;
+mod shell;
 mod up;
 
 use std::path::PathBuf;

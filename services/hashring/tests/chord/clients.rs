@@ -108,7 +108,7 @@ impl Clients {
         (ticket, Operation { id: place(&key, self.circle), key, action })
     }
 
-    /// What a key holds since the last operation that changed it was answered, if nobody changes it.
+    /// What a key holds by the last operation that was answered, if nobody changes it.
     pub(crate) fn settled(&self, key: &Key) -> Option<Option<Value>> {
         let history = &self.keys[key];
         history.last.clone().filter(|_| !history.unsure && history.changing == 0)

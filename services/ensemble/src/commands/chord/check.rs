@@ -63,7 +63,11 @@ pub(super) async fn run(arguments: &Arguments, ring: &Ring) -> Result<ExitCode> 
                 None => anyhow!("no node answers; start them: `ensemble up chord`"),
             });
         }
-        let text = if ring.json { as_json(&findings)? } else { as_text(&findings, ring.palette)? };
+        let text = if ring.output.json {
+            as_json(&findings)?
+        } else {
+            as_text(&findings, ring.output.palette)?
+        };
         write!(io::stdout(), "{text}")?;
         return Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(UNMET) });
     }

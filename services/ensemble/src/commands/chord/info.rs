@@ -58,7 +58,7 @@ pub(super) async fn run(ring: &Ring) -> Result<ExitCode> {
 /// Prints nodes as the document's client does.
 pub(super) fn list(nodes: &[Peer], ring: &Ring) -> Result<()> {
     for peer in nodes {
-        ring.tell(text::line(peer), &text::peer(peer))?;
+        ring.output.tell(text::line(peer), &text::peer(peer))?;
     }
     Ok(())
 }
@@ -103,9 +103,9 @@ pub(super) async fn fingers(arguments: &Fingers, ring: &Ring) -> Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     let state = node.state().await.map_err(explain)?;
-    let shown = match ring.json {
+    let shown = match ring.output.json {
         true => as_json(&state)?,
-        false => as_table(&state, ring.palette).to_string(),
+        false => as_table(&state, ring.output.palette).to_string(),
     };
     write!(io::stdout(), "{shown}")?;
     Ok(ExitCode::SUCCESS)
@@ -165,6 +165,6 @@ pub(super) async fn quit(arguments: &Quit, ring: &Ring) -> Result<ExitCode> {
         None => format!("{name} has left; it was alone, and its keys are gone"),
     };
     let json = json!({ "left": name, "successor": successor.as_ref().map(text::peer) });
-    ring.tell(text, &json)?;
+    ring.output.tell(text, &json)?;
     Ok(ExitCode::SUCCESS)
 }

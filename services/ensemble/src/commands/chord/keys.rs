@@ -108,11 +108,11 @@ pub(super) mod sentence {
 
 /// Saves a key.
 pub(super) async fn save(arguments: &Save, ring: &Ring) -> Result<ExitCode> {
-    let key = ring.bytes(&arguments.key)?;
+    let key = ring.output.bytes(&arguments.key)?;
     let value = match (&arguments.file, &arguments.text) {
         (Some(path), _) => read_file(path)?,
         (None, Some(text)) if text == "-" => read(io::stdin(), "standard input")?,
-        (None, Some(text)) => ring.bytes(text)?,
+        (None, Some(text)) => ring.output.bytes(text)?,
         (None, None) => Vec::new(),
     };
     ensure!(value.len() <= VALUE_LIMIT, "the value has more than 1 MiB, the most that a key takes");
@@ -126,7 +126,7 @@ pub(super) async fn save(arguments: &Save, ring: &Ring) -> Result<ExitCode> {
 
 /// Removes a key.
 pub(super) async fn remove(arguments: &Remove, ring: &Ring) -> Result<ExitCode> {
-    let key = ring.bytes(&arguments.key)?;
+    let key = ring.output.bytes(&arguments.key)?;
     let removed = ring.client.remove(&key, mode(arguments.path)).await;
     let removed = removed.map_err(|error| ring.explain(&arguments.key, &error))?;
     let sentence = sentence::remove(&key, removed.outcome, removed.by.id);
@@ -137,7 +137,7 @@ pub(super) async fn remove(arguments: &Remove, ring: &Ring) -> Result<ExitCode> 
 
 /// Shows what a key holds.
 pub(super) async fn find(arguments: &Find, ring: &Ring) -> Result<ExitCode> {
-    let key = ring.bytes(&arguments.key)?;
+    let key = ring.output.bytes(&arguments.key)?;
     let found = ring.client.find(&key, mode(arguments.path)).await;
     let found = found.map_err(|error| ring.explain(&arguments.key, &error))?;
     let value = found.outcome.as_deref();
@@ -166,7 +166,7 @@ pub(super) async fn find(arguments: &Find, ring: &Ring) -> Result<ExitCode> {
 /// Shows who is responsible.
 pub(super) async fn locate(arguments: &Locate, ring: &Ring) -> Result<ExitCode> {
     let (place, name) = match (&arguments.key, arguments.id) {
-        (Some(key), _) => (Place::Key(ring.bytes(key)?), key.clone()),
+        (Some(key), _) => (Place::Key(ring.output.bytes(key)?), key.clone()),
         (None, id) => {
             let id = id.unwrap_or_default();
             (Place::Id(Id(id)), id.to_string())
@@ -203,9 +203,9 @@ fn tell<T>(
     object: Map<String, Value>,
     path: Option<&Done<T>>,
 ) -> Result<()> {
-    ring.tell(sentence, &json!(object))?;
-    if let Some(done) = path.filter(|_| !ring.json) {
-        write!(io::stdout(), "\n{}", text::path(&done.path, done.id, ring.palette))?;
+    ring.output.tell(sentence, &json!(object))?;
+    if let Some(done) = path.filter(|_| !ring.output.json) {
+        write!(io::stdout(), "\n{}", text::path(&done.path, done.id, ring.output.palette))?;
     }
     Ok(())
 }

@@ -10,25 +10,19 @@ mod ring;
 mod shell;
 mod text;
 
-use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
-use chassis::Tls;
+use anyhow::{Result, anyhow};
 use chassis::channel::Connector;
 use chord::client::{Client, Error, Node, Options, Registry};
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use self::crawl::Survey;
-use super::{Context, bytes};
-use crate::paint::Palette;
+use super::Context;
+use super::client::{ClientOptions, Output, explained};
+use crate::state::Known;
 
-/// The roles whose processes these are.
-const REGISTRY_ROLE: &str = "chord-registry";
-const NODE_ROLE: &str = "chord-node";
 /// Where they are when no topology runs and nobody says where.
 const DEFAULT_REGISTRY: &str = "127.0.0.1:50080";
 const DEFAULTS: [&str; 6] = [
@@ -75,18 +69,8 @@ struct Common {
     /// of --endpoints say, or 127.0.0.1:50080]
     #[arg(long, global = true, value_name = "ADDRESS")]
     registry: Option<String>,
-    /// Seconds that one call may take, with all that it repeats
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5.0)]
-    timeout: f64,
-    /// The folder of tls.crt, tls.key and ca.crt [default: those of what runs here]
-    #[arg(long, global = true, value_name = "FOLDER")]
-    certs: Option<PathBuf>,
-    /// As JSON, one object a line
-    #[arg(long, global = true)]
-    json: bool,
-    /// Keys and values are given as they are printed: with \n, \t, \\ and \x00 to \xff
-    #[arg(long, global = true)]
-    escaped: bool,
+    #[command(flatten)]
+    client: ClientOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,78 +117,57 @@ struct Ring {
     registry: Option<String>,
     /// Whether the user says that the registry is there.
     registry_given: bool,
-    /// Service and `host:port` of the nodes that run here.
-    known: Vec<(String, String)>,
+    /// The nodes that run here.
+    known: Vec<Known>,
     /// Where the user says that nodes are.
     given: Vec<String>,
-    palette: Palette,
-    json: bool,
-    escaped: bool,
+    output: Output,
 }
 
 impl Ring {
     /// The nodes that the user names, those of the registry that the user names, those of the
     /// topology that runs here, or those that are usual.
     async fn of(options: &Common, context: &Context) -> Result<Self> {
-        let seconds = options.timeout;
-        ensure!((0.01..=3600.0).contains(&seconds), "--timeout {seconds}: 0.01 to 3600");
-        let patience = Options { deadline: Duration::from_secs_f64(seconds), ..Options::default() };
-        let given = options.endpoints.clone();
-        let mut known: Vec<(String, String)> = Vec::new();
+        let deadline = options.client.deadline()?;
+        let patience = Options { deadline, ..Options::default() };
+        let state = context.folder()?.running()?;
+        let running = |role| state.as_ref().map(|state| state.known(&[role])).unwrap_or_default();
+        let (given, known) = (options.endpoints.clone(), running(&chord::NODE));
         let mut registry = options.registry.clone();
-        let mut certs = options.certs.clone();
-        if let Some(state) = context.folder()?.running()? {
-            for service in state.services {
-                let address = service.address.to_string();
-                match service.role.as_str() {
-                    NODE_ROLE => known.push((service.service, address)),
-                    REGISTRY_ROLE if given.is_empty() => {
-                        registry.get_or_insert(address);
-                    }
-                    _ => (),
-                }
-            }
-            certs = certs.or(state.client_certs);
+        if given.is_empty() {
+            let own = running(&chord::REGISTRY).into_iter().next().map(|known| known.address);
+            let usual = known.is_empty().then(|| DEFAULT_REGISTRY.to_owned());
+            registry = registry.or(own).or(usual);
         }
-        known.sort();
-        if given.is_empty() && known.is_empty() {
-            registry.get_or_insert(DEFAULT_REGISTRY.into());
-        }
-        let tls = certs.map(|folder| Tls::read(&folder)).transpose()?;
-        let connector = Connector::new(tls);
+        let connector = Connector::new(options.client.tls(state.as_ref())?);
         let mut endpoints = given.clone();
         if let Some(address) = &registry {
             let asked = Registry::new(connector.clone(), address)
                 .map_err(|error| anyhow!("--registry: {error}"))?;
             if options.registry.is_some() && given.is_empty() {
                 // One that does not answer may be why somebody looks at the ring.
-                let info = asked.with_deadline(patience.deadline.min(PROMPT)).info().await;
+                let info = asked.with_deadline(deadline.min(PROMPT)).info().await;
                 let nodes = info.map(|info| info.nodes).unwrap_or_default();
                 endpoints.extend(nodes.iter().take(ENDPOINTS).map(|it| it.address.to_string()));
             }
         }
         if endpoints.is_empty() {
-            endpoints.extend(known.iter().map(|(_, address)| address.clone()));
+            endpoints.extend(known.iter().map(|known| known.address.clone()));
         }
         if endpoints.is_empty() {
             endpoints.extend(DEFAULTS.map(String::from));
         }
         let client = Client::new(connector.clone(), &endpoints, patience)
             .map_err(|error| anyhow!("--endpoints: {error}"))?;
-        let registry_given = options.registry.is_some();
-        let Common { json, escaped, .. } = *options;
-        let (palette, options) = (context.palette, patience);
         Ok(Self {
             connector,
             client,
-            options,
+            options: patience,
             registry,
-            registry_given,
+            registry_given: options.registry.is_some(),
             known,
             given,
-            palette,
-            json,
-            escaped,
+            output: options.client.output(context.palette),
         })
     }
 
@@ -224,8 +187,8 @@ impl Ring {
         if name.contains(':') {
             return Ok(self.node_at(name)?);
         }
-        if let Some((_, address)) = self.known.iter().find(|(service, _)| service == name) {
-            return Ok(self.node_at(address)?);
+        if let Some(known) = Known::find(&self.known, name) {
+            return Ok(self.node_at(&known.address)?);
         }
         let survey = Survey::take(self).await;
         let ids = || survey.states().map(|(_, state)| state.node.id.to_string());
@@ -256,25 +219,6 @@ impl Ring {
             | Error::NoNode(_)
             | Error::Refused(_) => error.remedy(),
         };
-        let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
-        anyhow!("{what}: {error}{remedy}")
-    }
-
-    /// Prints what was done, for people or as JSON.
-    fn tell(&self, text: impl std::fmt::Display, json: &Value) -> Result<()> {
-        let mut out = io::stdout().lock();
-        match self.json {
-            true => writeln!(out, "{json}")?,
-            false => writeln!(out, "{text}")?,
-        }
-        Ok(())
-    }
-
-    /// The bytes of a key or a value that was given as an argument.
-    fn bytes(&self, argument: &str) -> Result<Vec<u8>> {
-        match self.escaped {
-            true => bytes::unescaped(argument),
-            false => Ok(argument.as_bytes().to_vec()),
-        }
+        explained(what, error, remedy)
     }
 }

@@ -46,9 +46,9 @@ pub(super) async fn run(arguments: &Arguments, ring: &Ring) -> Result<ExitCode> 
         });
     }
     let columns = arguments.columns.or_else(terminal_columns).unwrap_or(USUAL_COLUMNS);
-    let text = match ring.json {
+    let text = match ring.output.json {
         true => as_json(&survey)?,
-        false => as_text(&survey, columns, ring.palette)?,
+        false => as_text(&survey, columns, ring.output.palette)?,
     };
     write!(io::stdout(), "{text}")?;
     Ok(ExitCode::SUCCESS)

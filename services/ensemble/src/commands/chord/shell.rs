@@ -3,7 +3,6 @@
 //! Answers go to standard output as the document prints them; what else is to be said, to standard
 //! error.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, ensure};
@@ -13,9 +12,9 @@ use serde_json::json;
 use super::keys::sentence;
 use super::{Ring, info, text};
 use crate::commands::bytes::{self, shown};
-use crate::nearest::nearest;
+use crate::commands::client;
+use crate::commands::shell::{Shell, split};
 
-const COMMANDS: [&str; 7] = ["connect", "get_info", "save", "remove", "find", "help", "quit"];
 const HELP: &str = "connect HOST:PORT   speak with this registry or node from here on
 get_info            of a registry: its nodes; of a node: itself, its predecessor and its fingers
 save \"KEY\" TEXT     save a key that holds nothing yet; the text is the rest of the line
@@ -55,80 +54,80 @@ impl Party {
 
 /// Reads and answers until the end.
 pub(super) async fn run(ring: &Ring) -> Result<ExitCode> {
-    let is_terminal = io::stdin().is_terminal();
     // With --endpoints it is clear with whom to speak.
-    let mut party = match ring.given.first() {
+    let party = match ring.given.first() {
         Some(address) => Some(Party::Node(ring.node_at(address)?)),
         None => None,
     };
-    let mut failed = false;
-    loop {
-        if is_terminal {
-            let mut out = io::stdout().lock();
-            write!(out, "{}> ", party.as_ref().map_or_else(String::new, Party::name))?;
-            out.flush()?;
-        }
-        // Elsewhere, so that connections stay alive while somebody thinks.
-        let line = tokio::task::spawn_blocking(|| io::stdin().lines().next()).await?;
-        let Some(line) = line.transpose()? else { break };
-        let (command, rest) = split(line.trim());
-        match command {
-            "" => (),
-            "quit" => break,
-            command => {
-                if let Err(error) = obey(command, rest, &mut party, ring).await {
-                    eprintln!("{error:#}");
-                    failed = true;
-                }
+    Conversation { ring, party }.run().await
+}
+
+/// Speaks with one party after another.
+struct Conversation<'a> {
+    ring: &'a Ring,
+    party: Option<Party>,
+}
+
+impl Conversation<'_> {
+    fn connected(&self) -> Result<&Party> {
+        self.party.as_ref().ok_or_else(|| anyhow!("not connected; first: connect HOST:PORT"))
+    }
+
+    fn node(&self) -> Result<&Node> {
+        match self.connected()? {
+            Party::Node(node) => Ok(node),
+            Party::Registry(_) => {
+                Err(anyhow!("a registry keeps no keys; connect to one of its nodes: get_info"))
             }
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The first word, and what follows it.
-fn split(line: &str) -> (&str, &str) {
-    let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    (first, rest.trim())
-}
+impl Shell for Conversation<'_> {
+    const COMMANDS: &'static [&'static str] =
+        &["connect", "get_info", "save", "remove", "find", "help", "quit"];
 
-async fn obey(command: &str, rest: &str, party: &mut Option<Party>, ring: &Ring) -> Result<()> {
-    match command {
-        "connect" => {
-            *party = Some(connect(rest, ring).await?);
-            Ok(())
-        }
-        "get_info" => get_info(party, ring).await,
-        "save" => {
-            let (key, value) = key_and_text(rest)?;
-            let node = node(party)?;
-            let (key, value) = (ring.bytes(key)?, ring.bytes(value)?);
-            let saved = node.save(&key, &value, None).await.map_err(explained)?;
-            let sentence = sentence::save(&key, saved.outcome, saved.by.id);
-            ring.tell(sentence, &json!(text::done(Some(saved.outcome), Some(&key), &saved)))
-        }
-        "remove" => {
-            let key = ring.bytes(key_alone(rest, "remove KEY")?)?;
-            let removed = node(party)?.remove(&key, None).await.map_err(explained)?;
-            let sentence = sentence::remove(&key, removed.outcome, removed.by.id);
-            ring.tell(sentence, &json!(text::done(Some(removed.outcome), Some(&key), &removed)))
-        }
-        "find" => {
-            let key = ring.bytes(key_alone(rest, "find KEY")?)?;
-            let found = node(party)?.find(&key, None).await.map_err(explained)?;
-            let value = found.outcome.as_deref();
-            let mut lines = sentence::find(&key, value.is_some(), found.by.id);
-            let mut object = text::done(Some(value.is_some()), Some(&key), &found);
-            if let Some(value) = value {
-                lines = format!("{lines}\n{}", shown(value));
-                bytes::put(&mut object, "value", value);
+    fn partner(&self) -> String {
+        self.party.as_ref().map_or_else(String::new, Party::name)
+    }
+
+    async fn obey(&mut self, command: &str, rest: &str) -> Result<()> {
+        let ring = self.ring;
+        match command {
+            "connect" => {
+                self.party = Some(connect(rest, ring).await?);
+                Ok(())
             }
-            ring.tell(lines, &json!(object))
-        }
-        "help" => ring.tell(HELP, &json!({ "help": HELP })),
-        other => {
-            let near = nearest(other, COMMANDS).suggestion("help");
-            Err(anyhow!("there is no command {other}{near}"))
+            "get_info" => get_info(self.connected()?, ring).await,
+            "save" => {
+                let (key, value) = key_and_text(rest)?;
+                let node = self.node()?;
+                let (key, value) = (ring.output.bytes(key)?, ring.output.bytes(value)?);
+                let saved = node.save(&key, &value, None).await.map_err(explained)?;
+                let sentence = sentence::save(&key, saved.outcome, saved.by.id);
+                ring.output
+                    .tell(sentence, &json!(text::done(Some(saved.outcome), Some(&key), &saved)))
+            }
+            "remove" => {
+                let key = ring.output.bytes(key_alone(rest, "remove KEY")?)?;
+                let removed = self.node()?.remove(&key, None).await.map_err(explained)?;
+                let sentence = sentence::remove(&key, removed.outcome, removed.by.id);
+                ring.output
+                    .tell(sentence, &json!(text::done(Some(removed.outcome), Some(&key), &removed)))
+            }
+            "find" => {
+                let key = ring.output.bytes(key_alone(rest, "find KEY")?)?;
+                let found = self.node()?.find(&key, None).await.map_err(explained)?;
+                let value = found.outcome.as_deref();
+                let mut lines = sentence::find(&key, value.is_some(), found.by.id);
+                let mut object = text::done(Some(value.is_some()), Some(&key), &found);
+                if let Some(value) = value {
+                    lines = format!("{lines}\n{}", shown(value));
+                    bytes::put(&mut object, "value", value);
+                }
+                ring.output.tell(lines, &json!(object))
+            }
+            _ => ring.output.tell(HELP, &json!({ "help": HELP })),
         }
     }
 }
@@ -152,15 +151,15 @@ async fn connect(address: &str, ring: &Ring) -> Result<Party> {
         }
         Err(error) => return Err(explained(error)),
     };
-    match ring.json {
-        true => ring.tell("", &json!({ "connected": address, "kind": kind }))?,
+    match ring.output.json {
+        true => ring.output.tell("", &json!({ "connected": address, "kind": kind }))?,
         false => eprintln!("connected to the {kind} at {address}"),
     }
     Ok(party)
 }
 
-async fn get_info(party: &Option<Party>, ring: &Ring) -> Result<()> {
-    match connected(party)? {
+async fn get_info(party: &Party, ring: &Ring) -> Result<()> {
+    match party {
         Party::Registry(registry) => {
             info::list(&registry.info().await.map_err(explained)?.nodes, ring)
         }
@@ -181,29 +180,13 @@ async fn get_info(party: &Option<Party>, ring: &Ring) -> Result<()> {
                 "predecessor": state.predecessor.as_ref().map(text::peer),
                 "fingers": text::peers(&fingers),
             });
-            ring.tell(lines, &json)
-        }
-    }
-}
-
-fn connected(party: &Option<Party>) -> Result<&Party> {
-    party.as_ref().ok_or_else(|| anyhow!("not connected; first: connect HOST:PORT"))
-}
-
-fn node(party: &Option<Party>) -> Result<&Node> {
-    match connected(party)? {
-        Party::Node(node) => Ok(node),
-        Party::Registry(_) => {
-            Err(anyhow!("a registry keeps no keys; connect to one of its nodes: get_info"))
+            ring.output.tell(lines, &json)
         }
     }
 }
 
 fn explained(error: Error) -> anyhow::Error {
-    match error.remedy() {
-        "" => anyhow!("{error}"),
-        remedy => anyhow!("{error}; {remedy}"),
-    }
+    client::explained("", &error, error.remedy())
 }
 
 /// A key, in quotes or one word, and what follows it.

@@ -118,7 +118,7 @@ impl When {
         Ok(match (self.if_absent, self.if_version, &self.if_value) {
             (true, _, _) => Condition::Absent,
             (_, Some(version), _) => Condition::Version(version),
-            (_, _, Some(value)) => Condition::Value(cluster.bytes(value)?.into()),
+            (_, _, Some(value)) => Condition::Value(cluster.output.bytes(value)?.into()),
             (false, None, None) => Condition::Always,
         })
     }
@@ -127,7 +127,7 @@ impl When {
 /// Sets a key.
 pub(super) async fn put(arguments: &Put, cluster: &Cluster) -> Result<ExitCode> {
     let condition = arguments.condition.condition(cluster)?;
-    let (key, value) = (cluster.bytes(&arguments.key)?, value(&arguments.value, cluster)?);
+    let (key, value) = (cluster.output.bytes(&arguments.key)?, value(&arguments.value, cluster)?);
     let mut put = client::Put::new(key, value).when(condition);
     put.lease = arguments.lease;
     write(put, &arguments.key, cluster).await
@@ -135,8 +135,8 @@ pub(super) async fn put(arguments: &Put, cluster: &Cluster) -> Result<ExitCode> 
 
 /// Sets a key that has a value.
 pub(super) async fn cas(arguments: &Cas, cluster: &Cluster) -> Result<ExitCode> {
-    let condition = Condition::Value(cluster.bytes(&arguments.expected)?.into());
-    let (key, value) = (cluster.bytes(&arguments.key)?, value(&arguments.value, cluster)?);
+    let condition = Condition::Value(cluster.output.bytes(&arguments.expected)?.into());
+    let (key, value) = (cluster.output.bytes(&arguments.key)?, value(&arguments.value, cluster)?);
     write(client::Put::new(key, value).when(condition), &arguments.key, cluster).await
 }
 
@@ -151,7 +151,7 @@ async fn write(put: client::Put, name: &str, cluster: &Cluster) -> Result<ExitCo
 /// Removes a key.
 pub(super) async fn delete(arguments: &Delete, cluster: &Cluster) -> Result<ExitCode> {
     let condition = arguments.condition.condition(cluster)?;
-    let key = cluster.bytes(&arguments.key)?;
+    let key = cluster.output.bytes(&arguments.key)?;
     let session = cluster.client.session();
     let outcome = session.delete_if(key, condition).await;
     close(&session).await;
@@ -165,12 +165,12 @@ async fn close(session: &client::Session) {
 }
 
 fn told(name: &str, outcome: &Outcome, what: &str, cluster: &Cluster) -> Result<ExitCode> {
-    if cluster.json {
+    if cluster.output.json {
         writeln!(io::stdout(), "{}", text::outcome(outcome))?;
     }
     match outcome {
         Outcome::Written(written) => {
-            if !cluster.json {
+            if !cluster.output.json {
                 let version = written.version;
                 let before = match written.previous {
                     Some(previous) => format!("before: version {previous}"),
@@ -195,11 +195,11 @@ fn told(name: &str, outcome: &Outcome, what: &str, cluster: &Cluster) -> Result<
 
 /// Shows what a key has.
 pub(super) async fn get(arguments: &Get, cluster: &Cluster) -> Result<ExitCode> {
-    let key = cluster.bytes(&arguments.key)?;
+    let key = cluster.output.bytes(&arguments.key)?;
     let item = cluster.client.get(key, freshness(arguments.stale)).await;
     let item = item.map_err(|error| cluster.explain(&arguments.key, &error))?;
     let mut out = io::stdout().lock();
-    if cluster.json {
+    if cluster.output.json {
         writeln!(out, "{}", json!(item.as_ref().map(text::item)))?;
     }
     let Some(item) = item else {
@@ -209,7 +209,7 @@ pub(super) async fn get(arguments: &Get, cluster: &Cluster) -> Result<ExitCode> 
     if arguments.print_value {
         out.write_all(&item.value)?;
         out.flush()?;
-    } else if !cluster.json {
+    } else if !cluster.output.json {
         write!(out, "{}", table(&[item], cluster))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -217,20 +217,20 @@ pub(super) async fn get(arguments: &Get, cluster: &Cluster) -> Result<ExitCode> 
 
 /// Lists keys.
 pub(super) async fn range(arguments: &Range, cluster: &Cluster) -> Result<ExitCode> {
-    let mut range = cluster.client.range(cluster.bytes(&arguments.prefix)?);
+    let mut range = cluster.client.range(cluster.output.bytes(&arguments.prefix)?);
     range = range.fresh(freshness(arguments.stale));
     if let Some(limit) = arguments.limit {
         range = range.limit(limit);
     }
     if let Some(after) = &arguments.after {
-        range = range.after(cluster.bytes(after)?);
+        range = range.after(cluster.output.bytes(after)?);
     }
     let mut all = Vec::new();
     loop {
         let page = range.next_page().await;
         let page = page.map_err(|error| cluster.explain("range", &error))?;
         let Some(page) = page else { break };
-        match cluster.json {
+        match cluster.output.json {
             true => {
                 let mut out = io::stdout().lock();
                 for item in &page {
@@ -240,7 +240,7 @@ pub(super) async fn range(arguments: &Range, cluster: &Cluster) -> Result<ExitCo
             false => all.extend(page),
         }
     }
-    if !cluster.json {
+    if !cluster.output.json {
         write!(io::stdout(), "{}", table(&all, cluster))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -252,7 +252,7 @@ fn freshness(stale: bool) -> Freshness {
 
 fn table(items: &[Item], cluster: &Cluster) -> Table {
     let heading = ["KEY", "VERSION", "CREATED", "LEASE", "VALUE"];
-    let mut table = Table::new(cluster.palette, heading);
+    let mut table = Table::new(cluster.output.palette, heading);
     for Item { key, value, version, created, lease } in items {
         let lease = lease.map_or_else(|| "-".to_owned(), |lease| lease.to_string());
         let value = shortened(value);
@@ -269,7 +269,7 @@ fn value(argument: &str, cluster: &Cluster) -> Result<Vec<u8>> {
             // One byte more than the store takes: who reads so much knows that there is more.
             io::stdin().take(VALUE_LIMIT as u64 + 1).read_to_end(&mut value)?;
         }
-        argument => value = cluster.bytes(argument)?,
+        argument => value = cluster.output.bytes(argument)?,
     }
     ensure!(value.len() <= VALUE_LIMIT, "the value has more than 1 MiB, the most that a key takes");
     Ok(value)

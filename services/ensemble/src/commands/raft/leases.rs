@@ -55,7 +55,7 @@ pub(super) async fn run(command: &Command, cluster: &Cluster) -> Result<ExitCode
             let kept = cluster.client.keep_lease_alive(lease).await;
             let kept = kept.map_err(|error| explain(lease, &error, cluster))?;
             let ttl = shown(kept.ttl_ms);
-            cluster.tell(format!("lease {lease} lives for {ttl}"), &json!(kept))?;
+            cluster.output.tell(format!("lease {lease} lives for {ttl}"), &json!(kept))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Keep { lease, once: false } => keep(lease, cluster).await,
@@ -66,7 +66,7 @@ pub(super) async fn run(command: &Command, cluster: &Cluster) -> Result<ExitCode
             let _ = session.close().await;
             let keys = revoked.map_err(|error| explain(lease, &error, cluster))?;
             let text = format!("lease {lease} has ended, and {keys} keys with it");
-            cluster.tell(text, &json!({ "done": true, "keys": keys }))?;
+            cluster.output.tell(text, &json!({ "done": true, "keys": keys }))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { lease } => {
@@ -74,7 +74,7 @@ pub(super) async fn run(command: &Command, cluster: &Cluster) -> Result<ExitCode
             let left = left.map_err(|error| explain(lease, &error, cluster))?;
             let (rest, ttl) = (shown(left.left_ms), shown(left.ttl_ms));
             let text = format!("lease {lease}: {rest} of {ttl} left, {} keys", left.keys);
-            cluster.tell(text, &json!(left))?;
+            cluster.output.tell(text, &json!(left))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -107,7 +107,7 @@ async fn grant(seconds: f64, cluster: &Cluster) -> Result<ExitCode> {
     let granted = granted.map_err(|error| cluster.explain("lease", &error))?;
     let Lease { id, ttl_ms } = granted;
     let text = format!("lease {id} lives for {}", shown(ttl_ms));
-    cluster.tell(text, &json!(granted))?;
+    cluster.output.tell(text, &json!(granted))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,7 +116,7 @@ async fn keep(lease: u64, cluster: &Cluster) -> Result<ExitCode> {
     let mut keeper = keeper.map_err(|error| explain(lease, &error, cluster))?;
     let ttl = shown(keeper.lease().ttl_ms);
     let text = format!("lease {lease} is kept alive, {ttl} at a time, until Ctrl-C");
-    cluster.tell(text, &json!(keeper.lease()))?;
+    cluster.output.tell(text, &json!(keeper.lease()))?;
     tokio::select! {
         () = keeper.ended() => bail!("lease {lease} has ended"),
         _ = tokio::signal::ctrl_c() => {

@@ -99,13 +99,14 @@ async fn list(cluster: &Cluster) -> Result<ExitCode> {
     if members.is_empty() {
         return Err(anyhow!("no node answers; how they are: `ensemble raft status`"));
     }
-    if cluster.json {
+    if cluster.output.json {
         for member in &members {
             writeln!(io::stdout(), "{}", json!(member))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new(cluster.palette, ["NODE", "ADDRESS", "STANDING", "MATCH", "SILENT"]);
+    let mut table =
+        Table::new(cluster.output.palette, ["NODE", "ADDRESS", "STANDING", "MATCH", "SILENT"]);
     for member in members {
         let MemberStatus { id, address, standing, match_index, silent_ms, snapshot } = member;
         let standing = standing.name();
@@ -131,7 +132,7 @@ async fn list(cluster: &Cluster) -> Result<ExitCode> {
 pub(super) async fn transfer(arguments: &Transfer, cluster: &Cluster) -> Result<ExitCode> {
     let leader = cluster.client.transfer_leadership(arguments.to).await;
     let leader = leader.map_err(|error| cluster.explain("transfer", &error))?;
-    cluster.tell(format!("{leader} leads"), &json!({ "leader": leader }))?;
+    cluster.output.tell(format!("{leader} leads"), &json!({ "leader": leader }))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -147,7 +148,7 @@ pub(super) async fn snapshot(arguments: &Snapshot, cluster: &Cluster) -> Result<
         match node.snapshot().await {
             Ok(last) => {
                 let text = format!("{address}: a snapshot of everything up to {last}");
-                cluster.tell(text, &json!({ "address": address, "last_index": last }))?;
+                cluster.output.tell(text, &json!({ "address": address, "last_index": last }))?;
             }
             Err(error) => {
                 eprintln!("ensemble: snapshot: {error}");

@@ -8,20 +8,17 @@ mod status;
 mod text;
 mod watch;
 
-use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
-use chassis::Tls;
+use anyhow::{Result, anyhow};
 use chassis::channel::Connector;
 use clap::{Args, Subcommand};
 use raft::client::{Client, Error, Node, Options};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Context;
-use crate::paint::Palette;
+use super::client::{ClientOptions, Output, explained};
 use crate::state::Known;
 
 /// Where the nodes are when no topology runs and nobody says where.
@@ -56,18 +53,8 @@ struct Common {
     /// 127.0.0.1:50071 to 50075]
     #[arg(long, global = true, value_name = "ADDRESSES", value_delimiter = ',')]
     endpoints: Vec<String>,
-    /// Seconds that one call may take, with all that it repeats
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5.0)]
-    timeout: f64,
-    /// The folder of tls.crt, tls.key and ca.crt [default: those of what runs here]
-    #[arg(long, global = true, value_name = "FOLDER")]
-    certs: Option<PathBuf>,
-    /// As JSON, one object a line
-    #[arg(long, global = true)]
-    json: bool,
-    /// Keys, values and prefixes are given as they are printed: with \n, \t, \\ and \x00 to \xff
-    #[arg(long, global = true)]
-    escaped: bool,
+    #[command(flatten)]
+    client: ClientOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -122,20 +109,16 @@ struct Cluster {
     known: Vec<Known>,
     /// Where the user says that nodes are.
     given: Vec<String>,
-    palette: Palette,
-    json: bool,
-    escaped: bool,
+    output: Output,
 }
 
 impl Cluster {
     /// The nodes that the user names, or those of the topology that runs here, or those that are
     /// usual.
     fn of(options: &Common, context: &Context) -> Result<Self> {
-        let seconds = options.timeout;
-        ensure!((0.01..=3600.0).contains(&seconds), "--timeout {seconds}: 0.01 to 3600");
+        let patience = Options { deadline: options.client.deadline()?, ..Options::default() };
         let state = context.folder()?.running()?;
         let known = state.as_ref().map(|state| state.known(raft::ROLES)).unwrap_or_default();
-        let certs = options.certs.clone().or(state.and_then(|state| state.client_certs));
         let endpoints: Vec<String> = if !options.endpoints.is_empty() {
             options.endpoints.clone()
         } else if known.is_empty() {
@@ -143,14 +126,11 @@ impl Cluster {
         } else {
             known.iter().map(|known| known.address.clone()).collect()
         };
-        let tls = certs.map(|folder| Tls::read(&folder)).transpose()?;
-        let deadline = Duration::from_secs_f64(seconds);
-        let patience = Options { deadline, ..Options::default() };
-        let client = Client::new(Connector::new(tls), &endpoints, patience)
+        let connector = Connector::new(options.client.tls(state.as_ref())?);
+        let client = Client::new(connector, &endpoints, patience)
             .map_err(|error| anyhow!("--endpoints: {error}"))?;
-        let given = options.endpoints.clone();
-        let Common { json, escaped, .. } = *options;
-        Ok(Self { client, known, given, palette: context.palette, json, escaped })
+        let (given, output) = (options.endpoints.clone(), options.client.output(context.palette));
+        Ok(Self { client, known, given, output })
     }
 
     /// A node by its id, its service or its address.
@@ -189,31 +169,12 @@ impl Cluster {
             | Error::Forgotten
             | Error::Compacted { .. } => error.remedy(),
         };
-        let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
-        anyhow!("{what}: {error}{remedy}")
-    }
-
-    /// Prints what was done, for people or as JSON.
-    fn tell(&self, text: impl std::fmt::Display, json: &Value) -> Result<()> {
-        let mut out = io::stdout().lock();
-        match self.json {
-            true => writeln!(out, "{json}")?,
-            false => writeln!(out, "{text}")?,
-        }
-        Ok(())
-    }
-
-    /// The bytes of a key, a value or a prefix that was given as an argument.
-    fn bytes(&self, argument: &str) -> Result<Vec<u8>> {
-        match self.escaped {
-            true => text::unescaped(argument),
-            false => Ok(argument.as_bytes().to_vec()),
-        }
+        explained(what, error, remedy)
     }
 }
 
 /// Prints nothing but that it is done.
 fn done(cluster: &Cluster, text: &str) -> Result<ExitCode> {
-    cluster.tell(text, &json!({ "done": true }))?;
+    cluster.output.tell(text, &json!({ "done": true }))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -60,12 +60,12 @@ pub(super) async fn run(arguments: &Arguments, cluster: &Cluster) -> Result<Exit
     }
     loop {
         let picture = look(&cluster.client).await;
-        let text = match cluster.json {
+        let text = match cluster.output.json {
             true => as_json(&picture)?,
-            false => as_table(&picture, cluster.palette),
+            false => as_table(&picture, cluster.output.palette),
         };
         let mut out = io::stdout();
-        if arguments.watch.is_some() && out.is_terminal() && !cluster.json {
+        if arguments.watch.is_some() && out.is_terminal() && !cluster.output.json {
             // Home, and nothing below.
             write!(out, "\x1b[H\x1b[J")?;
         }
@@ -90,7 +90,7 @@ pub(super) async fn run(arguments: &Arguments, cluster: &Cluster) -> Result<Exit
 pub(super) async fn leader(cluster: &Cluster) -> Result<ExitCode> {
     let leader = cluster.client.leader().await;
     let leader = leader.map_err(|error| cluster.explain("leader", &error))?;
-    cluster.tell(format!("{} {}", leader.id, leader.address), &json!(leader))?;
+    cluster.output.tell(format!("{} {}", leader.id, leader.address), &json!(leader))?;
     Ok(ExitCode::SUCCESS)
 }
 

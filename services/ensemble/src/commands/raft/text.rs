@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::bytes::put;
 
-pub(super) use crate::commands::bytes::{shortened, shown, unescaped};
+pub(super) use crate::commands::bytes::{shortened, shown};
 
 /// What a key has, as JSON.
 pub(super) fn item(item: &Item) -> Value {

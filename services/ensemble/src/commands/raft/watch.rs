@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 
 /// Watches and prints.
 pub(super) async fn run(arguments: &Arguments, cluster: &Cluster) -> Result<ExitCode> {
-    let prefix = cluster.bytes(&arguments.prefix)?;
+    let prefix = cluster.output.bytes(&arguments.prefix)?;
     let explain = |error: Error| cluster.explain("watch", &error);
     let mut watch = cluster.client.watch(prefix, arguments.after).await.map_err(explain)?;
     let mut left = arguments.count;
@@ -65,9 +65,9 @@ fn show(event: &Event, cluster: &Cluster) -> Result<()> {
         Change::Expired => ("expired", Colour::Yellow, None),
     };
     let value = item.map_or_else(String::new, |item| format!(" {}", shortened(&item.value)));
-    let painted = cluster.palette.paint(colour, kind);
+    let painted = cluster.output.palette.paint(colour, kind);
     let line = format!("{} {painted} {}{value}", event.version, shown(&event.key));
-    cluster.tell(line, &text::event(event, kind, item))?;
+    cluster.output.tell(line, &text::event(event, kind, item))?;
     io::stdout().flush()?;
     Ok(())
 }
