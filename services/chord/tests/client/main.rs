@@ -4,6 +4,8 @@ mod calls;
 mod failover;
 mod fake;
 mod registry;
+#[path = "../../../chassis/tests/server/mod.rs"]
+mod server;
 
 use std::time::Duration;
 

@@ -4,6 +4,8 @@ mod calls;
 mod fake;
 mod leaders;
 mod leases;
+#[path = "../../../chassis/tests/server/mod.rs"]
+mod server;
 mod sessions;
 mod watches;
 

@@ -1,6 +1,5 @@
 //! How a registry and nodes without a protocol answer.
 
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use chassis::time_left;
@@ -9,15 +8,16 @@ use proto::ensemble::chord::v1::node_service_server::NodeService;
 use proto::ensemble::chord::v1::registry_service_server::RegistryService;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::Who;
 use super::world::{Call, World};
-use super::{Fault, Who};
+use crate::server::Connections;
 
 /// What one process serves.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) who: Who,
     pub(crate) world: Arc<Mutex<World>>,
-    pub(crate) connections: Arc<Mutex<Vec<TcpStream>>>,
+    pub(crate) connections: Connections,
 }
 
 type Answer<A> = Result<Response<A>, Status>;
@@ -39,18 +39,7 @@ impl Service {
             let place = world.faults.iter().position(|(of, _)| *of == method);
             place.map(|place| world.faults.remove(place).1)
         };
-        let done = || work(&mut world(), request).map(Response::new);
-        match fault {
-            None => done(),
-            Some(Fault::Before(status)) => Err(status),
-            Some(Fault::After(status)) => done().and(Err(status)),
-            Some(Fault::Break) => {
-                done()?;
-                super::break_all(&self.connections);
-                std::future::pending().await
-            }
-            Some(Fault::Hang) => std::future::pending().await,
-        }
+        self.connections.carry_out(fault, || work(&mut world(), request)).await
     }
 
     fn id(&self) -> u64 {

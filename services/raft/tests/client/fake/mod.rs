@@ -4,37 +4,21 @@
 mod services;
 mod world;
 
-use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use proto::ensemble::raft::v1::cluster_service_server::ClusterServiceServer;
 use proto::ensemble::raft::v1::raft_service_server::RaftServiceServer;
 use proto::ensemble::raft::v1::store_service_server::StoreServiceServer;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
-use tonic::transport::Server;
+use tokio::sync::watch;
+use tonic::transport::server::Router;
 
 pub(crate) use self::world::{Call, World};
+pub(crate) use crate::server::Fault;
+use crate::server::Server;
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What goes wrong with one call.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// It is refused, and nothing is done.
-    Before(Status),
-    /// It is carried out, and answered with this.
-    After(Status),
-    /// It is carried out, and the connection breaks before the answer.
-    Break,
-    /// Nothing is done, and nothing is answered.
-    Hang,
-}
 
 /// What the nodes share.
 pub(crate) struct Shared {
@@ -46,15 +30,7 @@ pub(crate) struct Shared {
 /// Some nodes.
 pub(crate) struct Fake {
     pub(crate) shared: Arc<Shared>,
-    nodes: Vec<Running>,
-}
-
-/// One node.
-struct Running {
-    id: u64,
-    address: SocketAddr,
-    connections: Arc<Mutex<Vec<std::net::TcpStream>>>,
-    tasks: Vec<JoinHandle<()>>,
+    nodes: Vec<(u64, Server)>,
 }
 
 impl Shared {
@@ -77,58 +53,36 @@ impl Fake {
         let shared = Shared { world: Mutex::default(), version: watch::channel(0).0 };
         let mut fake = Self { shared: Arc::new(shared), nodes: Vec::new() };
         for id in 1..=count {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-            let address = listener.local_addr().expect("an address");
-            fake.shared.world().join(id, &address.to_string());
-            let node = Running { id, address, connections: Arc::default(), tasks: Vec::new() };
-            fake.nodes.push(node);
-            fake.serve(id, listener);
+            let mut server = Server::bind().await;
+            fake.shared.world().join(id, &server.address());
+            server.serve(fake.services(id, &server)).await;
+            fake.nodes.push((id, server));
         }
         fake.elect(Some(1));
         fake
     }
 
-    fn serve(&mut self, id: u64, listener: TcpListener) {
-        let shared = self.shared.clone();
-        let node = self.node(id);
-        let service = services::Service { id, shared, connections: node.connections.clone() };
-        let connections = node.connections.clone();
-        let (accepted, incoming) = mpsc::channel(16);
-        let accept = async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let stream = stream.into_std().expect("a stream");
-                let handle = stream.try_clone().expect("a stream");
-                connections.lock().expect("nobody panics").push(handle);
-                let stream = TcpStream::from_std(stream);
-                if accepted.send(stream).await.is_err() {
-                    return;
-                }
-            }
-        };
-        let serve = async move {
-            let serving = Server::builder()
-                .add_service(StoreServiceServer::new(service.clone()))
-                .add_service(ClusterServiceServer::new(service.clone()))
-                .add_service(RaftServiceServer::new(service))
-                .serve_with_incoming(ReceiverStream::new(incoming));
-            serving.await.expect("it serves");
-        };
-        node.tasks = vec![tokio::spawn(accept), tokio::spawn(serve)];
+    fn services(&self, id: u64, server: &Server) -> Router {
+        let (shared, connections) = (self.shared.clone(), server.connections.clone());
+        let service = services::Service { id, shared, connections };
+        tonic::transport::Server::builder()
+            .add_service(StoreServiceServer::new(service.clone()))
+            .add_service(ClusterServiceServer::new(service.clone()))
+            .add_service(RaftServiceServer::new(service))
     }
 
-    fn node(&mut self, id: u64) -> &mut Running {
-        self.nodes.iter_mut().find(|node| node.id == id).expect("a node")
+    fn at(&self, id: u64) -> usize {
+        self.nodes.iter().position(|(it, _)| *it == id).expect("a node")
     }
 
     /// Where a node is.
     pub(crate) fn address(&self, id: u64) -> String {
-        let node = self.nodes.iter().find(|node| node.id == id).expect("a node");
-        node.address.to_string()
+        self.nodes[self.at(id)].1.address()
     }
 
     /// Where they all are.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| node.address.to_string()).collect()
+        self.nodes.iter().map(|(_, server)| server.address()).collect()
     }
 
     /// What the nodes share.
@@ -154,27 +108,14 @@ impl Fake {
 
     /// Ends a node as if it had been killed.
     pub(crate) async fn kill(&mut self, id: u64) {
-        let node = self.node(id);
-        for task in node.tasks.drain(..) {
-            task.abort();
-            // It lets go of its port when it has ended, with an error that says that it was told
-            // to.
-            let _ = task.await;
-        }
-        break_all(&node.connections);
+        let at = self.at(id);
+        self.nodes[at].1.kill().await;
     }
 
     /// Starts a node that was killed where it was.
     pub(crate) async fn restart(&mut self, id: u64) {
-        let listener = TcpListener::bind(self.node(id).address).await.expect("its own port");
-        self.serve(id, listener);
-    }
-}
-
-/// Breaks connections in the middle of whatever happens on them.
-fn break_all(connections: &Mutex<Vec<std::net::TcpStream>>) {
-    for connection in connections.lock().expect("nobody panics").drain(..) {
-        // One that the client has closed is broken already.
-        let _ = connection.shutdown(Shutdown::Both);
+        let at = self.at(id);
+        let services = self.services(id, &self.nodes[at].1);
+        self.nodes[at].1.serve(services).await;
     }
 }

@@ -1,7 +1,6 @@
 //! How a node without a protocol answers.
 
-use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::ensemble::raft::v1 as pb;
@@ -12,15 +11,16 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::Shared;
 use super::world::{Call, World};
-use super::{Fault, Shared};
+use crate::server::Connections;
 
 /// One node's services.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) id: u64,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) connections: Arc<Mutex<Vec<TcpStream>>>,
+    pub(crate) connections: Connections,
 }
 
 type Answer<A> = Result<Response<A>, Status>;
@@ -40,18 +40,7 @@ impl Service {
             let place = world.faults.iter().position(|(of, _)| *of == method);
             place.map(|place| world.faults.remove(place).1)
         };
-        let done = || self.shared.change(work).map(Response::new);
-        match fault {
-            None => done(),
-            Some(Fault::Before(status)) => Err(status),
-            Some(Fault::After(status)) => done().and(Err(status)),
-            Some(Fault::Break) => {
-                done()?;
-                super::break_all(&self.connections);
-                std::future::pending().await
-            }
-            Some(Fault::Hang) => std::future::pending().await,
-        }
+        self.connections.carry_out(fault, || self.shared.change(work)).await
     }
 
     /// The same of a leader, or through it.
