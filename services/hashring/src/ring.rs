@@ -266,13 +266,11 @@ impl Chord {
     /// Whether the first successor agrees that what is before it is this node's. Who does not has
     /// perhaps answered for it; what it has by then must be compared after it agrees.
     fn set_accepted(&mut self, by: Option<Id>, out: &mut Outbox<Self>) {
-        if self.accepted == by {
-            return;
-        }
+        let agrees_now = by.is_some() && self.accepted != by;
         self.accepted = by;
         if by.is_none() {
             self.ready = None;
-        } else if self.ready.is_none() {
+        } else if agrees_now && self.ready.is_none() {
             self.confirmed.clear();
             self.tend_copies(out);
         }

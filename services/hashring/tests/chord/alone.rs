@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hashring::{
-    Action, Answer, Body, Chord, Config, Description, HOPS_LIMIT, Id, Key, Message, Mode, Notice,
-    Operation, Outcome, Page, Peer, Question, Reason, Request, Stamp, Timer, WriteId,
+    Action, Answer, Body, Chord, Config, Description, HOPS_LIMIT, Id, Interval, Key, Message, Mode,
+    Notice, Operation, Outcome, Page, Peer, Question, Reason, Request, Stamp, Timer, WriteId,
 };
 use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
 use rand::SeedableRng as _;
@@ -94,21 +94,19 @@ impl Alone {
         assert!(alone.is_member());
         alone.hear(before, Body::Question(Ticket(1), Question::Notify));
         alone.hear(after, Body::Question(Ticket(2), Question::Describe));
-        alone.answer(
-            after,
-            Answer::Described(Description {
-                member: true,
-                predecessor: Some(peer(me)),
-                successors: Vec::new(),
-                room: true,
-            }),
-        );
+        alone.answer(after, described(Some(me)));
         assert_eq!(alone.node.predecessor(), Some(&peer(before)));
         assert_eq!(alone.node.successors().first(), Some(&peer(after)));
         alone.asked.clear();
         alone.said.clear();
         alone
     }
+}
+
+/// What a member says that knows nobody else.
+fn described(predecessor: Option<u64>) -> Answer {
+    let predecessor = predecessor.map(peer);
+    Answer::Described(Description { member: true, predecessor, successors: Vec::new(), room: true })
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -194,12 +192,40 @@ fn who_leaves_waits_for_its_writes_and_until_its_successor_has_heard() {
         alone.answer(24, Answer::Compared(None));
     }
     alone.asked.retain(|(_, _, question)| matches!(question, Question::Leave(..)));
-    let description =
-        Description { member: true, predecessor: None, successors: Vec::new(), room: true };
-    alone.answer(8, Answer::Described(description.clone()));
+    alone.answer(8, described(None));
     assert!(!left(&alone));
-    alone.answer(24, Answer::Described(description));
+    alone.answer(24, described(None));
     assert!(left(&alone));
+}
+
+#[test]
+fn who_is_not_before_its_successor_answers_for_nothing() {
+    let mut alone = Alone::member(16, 8, 24);
+    let compared = |alone: &mut Alone| {
+        alone.asked.retain(|(.., question)| matches!(question, Question::Compare(..)));
+        alone.answer(24, Answer::Compared(None));
+        alone.node.ready()
+    };
+    let notified = |alone: &mut Alone, before: u64, at: Duration| {
+        alone.look(at);
+        let others = alone.asked.extract_if(.., |(.., it)| *it != Question::Notify);
+        let others = others.collect::<Vec<_>>();
+        alone.answer(24, described(Some(before)));
+        alone.asked = others;
+    };
+    // The successor still answers for everything after 8.
+    notified(&mut alone, 8, seconds(1));
+    assert_eq!(compared(&mut alone), None);
+    notified(&mut alone, 16, seconds(2));
+    assert_eq!(alone.node.ready(), None, "what the successor was told meanwhile is not known yet");
+    let own = Some(Interval::new(Id(8), Id(16)));
+    assert_eq!(compared(&mut alone), own);
+    // And does so again, and no more.
+    notified(&mut alone, 8, seconds(3));
+    assert_eq!(alone.node.ready(), None);
+    assert_eq!(compared(&mut alone), None);
+    notified(&mut alone, 16, seconds(4));
+    assert_eq!(compared(&mut alone), own);
 }
 
 /// A node whose caller wants to know who is responsible for a place far away.
