@@ -18,9 +18,9 @@ from harness import check, expect, until
 ROOT = pathlib.Path.cwd()
 # What a reader who follows the README has in his folder.
 FILES = ["README.md", "compose.yaml", ".env", "services/overlay/two_hosts_config.json"]
-# The first command of the README, and how it is run from another folder.
+# The first command of the README, and what is run instead from another folder: built by `cli`.
 RUN = "cargo run --release"
-RUN_HERE = f"{RUN} --quiet --manifest-path {ROOT}/Cargo.toml"
+RUN_HERE = f"cargo run --quiet --manifest-path {ROOT}/Cargo.toml"
 # `.ci/run` gives this one first of all.
 TEST = "cargo test --workspace"
 # Blocks by the word after `sh`; the others run on a topology that is up.
@@ -63,10 +63,11 @@ def folder():
         for file in FILES:
             (path / file).parent.mkdir(parents=True, exist_ok=True)
             (path / file).write_bytes((ROOT / file).read_bytes())
-        (path / "target").symlink_to(ROOT / "target")
+        (path / "target").mkdir()
+        (path / "target/release").symlink_to(ROOT / cli.PROGRAM.parent)
         tools = path / "bin"
         tools.mkdir()
-        (tools / "ensemble").symlink_to(ROOT / "target/release/ensemble")
+        (tools / "ensemble").symlink_to(ROOT / cli.PROGRAM)
         grpcurl = tools / "grpcurl"
         program = ROOT / "scripts/e2e.d/grpcurl.py"
         grpcurl.write_text(f'#!/bin/sh\nexec {sys.executable} {program} "$@"\n')
