@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocols::{Outbox, Ticket};
-use rand::seq::IndexedRandom as _;
 
 use crate::{Chord, Event, Id, Peer, Purpose, Question};
 
@@ -14,8 +13,6 @@ use crate::{Chord, Event, Id, Peer, Purpose, Question};
 const LOST_LIMIT: usize = 64;
 /// Contacts that are remembered.
 const CONTACTS_LIMIT: usize = 256;
-/// How many looks after the ring go by between two looks for a contact.
-const CONTACT_TICKS: u64 = 8;
 /// For how many looks after the ring it is remembered that a node has left, since others may not
 /// know it yet.
 const LEFT_TICKS: u32 = 10;
@@ -194,19 +191,12 @@ impl Chord {
         }
     }
 
-    /// Looks for a node that was lost, and now and then for a contact that this one has nothing to
-    /// do with: a part of the ring that was cut off may know it.
+    /// Looks for a node that was lost.
     pub(crate) fn probe(&mut self, out: &mut Outbox<Self>) {
-        let lost = self.suspicion.next_lost();
-        let stranger = match self.ticks % CONTACT_TICKS {
-            0 => self.contacts.choose(&mut self.random).cloned(),
-            _ => None,
-        };
-        let stranger = stranger.filter(|contact| self.known(contact.id).is_none());
-        for peer in lost.into_iter().chain(stranger) {
-            if !self.is_asked(peer.id) {
-                self.ask(&peer, Question::Describe, Purpose::Probe, out);
-            }
+        if let Some(peer) = self.suspicion.next_lost()
+            && !self.is_asked(peer.id)
+        {
+            self.ask(&peer, Question::Describe, Purpose::Probe, out);
         }
     }
 }
