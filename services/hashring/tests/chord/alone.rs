@@ -84,23 +84,45 @@ impl Alone {
         std::mem::take(&mut self.asked).into_iter().map(|(to, ..)| to.id.0).collect()
     }
 
+    /// Another node has this done here.
+    fn perform(&mut self, from: u64, ticket: u64, action: Action) {
+        let key = Key::from(b"key".as_slice());
+        let operation = Operation { id: Id(12), key, action };
+        let write = WriteId { origin: Id(from), ticket: Ticket(ticket) };
+        self.hear(from, Body::Question(Ticket(ticket), Question::Perform(write, operation)));
+    }
+
     fn is_member(&self) -> bool {
         self.node.is_member()
     }
 
     /// A node with a predecessor and a successor, which has heard of nobody else.
     fn member(me: u64, before: u64, after: u64) -> Self {
+        Self::with_successors(me, before, &[after])
+    }
+
+    /// A node with a predecessor and some successors.
+    fn with_successors(me: u64, before: u64, successors: &[u64]) -> Self {
+        let (first, rest) = successors.split_first().expect("there is one");
         let mut alone = Self::start(Config::of(peer(me), BITS), &[]);
         assert!(alone.is_member());
         alone.hear(before, Body::Question(Ticket(1), Question::Notify));
-        alone.hear(after, Body::Question(Ticket(2), Question::Describe));
-        alone.answer(after, described(Some(me)));
+        alone.hear(*first, Body::Question(Ticket(2), Question::Describe));
+        let rest = rest.iter().map(|id| peer(*id)).collect::<Vec<_>>();
+        let predecessor = Some(peer(me));
+        let description = Description { member: true, predecessor, successors: rest, room: true };
+        alone.answer(*first, Answer::Described(description));
         assert_eq!(alone.node.predecessor(), Some(&peer(before)));
-        assert_eq!(alone.node.successors().first(), Some(&peer(after)));
+        let ids = alone.node.successors().iter().map(|peer| peer.id.0).collect::<Vec<_>>();
+        assert_eq!(ids, successors);
         alone.asked.clear();
         alone.said.clear();
         alone
     }
+}
+
+fn save() -> Action {
+    Action::Save(b"value".as_slice().into())
 }
 
 /// What a member says that knows nobody else.
@@ -168,10 +190,7 @@ fn who_leaves_waits_for_its_writes_and_until_its_successor_has_heard() {
     alone.look(seconds(1));
     alone.answer(24, Answer::Compared(None));
     assert!(alone.node.ready().is_some());
-    let (key, value) = (Key::from(b"key".as_slice()), b"value".as_slice().into());
-    let operation = Operation { id: Id(12), key, action: Action::Save(value) };
-    let write = WriteId { origin: Id(8), ticket: Ticket(1) };
-    alone.hear(8, Body::Question(Ticket(5), Question::Perform(write, operation)));
+    alone.perform(8, 5, save());
     let keep = alone.asked.pop().expect("a copy is made");
     assert!(matches!(keep.2, Question::Keep(_)), "{keep:?}");
     alone.asked.clear();
@@ -226,6 +245,62 @@ fn who_is_not_before_its_successor_answers_for_nothing() {
     assert_eq!(compared(&mut alone), None);
     notified(&mut alone, 16, seconds(4));
     assert_eq!(compared(&mut alone), own);
+}
+
+#[test]
+fn what_is_being_written_is_not_read_before_it_has_its_copies() {
+    let mut alone = Alone::member(16, 8, 24);
+    alone.perform(8, 5, save());
+    alone.perform(8, 6, Action::Find);
+    assert_eq!(alone.said, []);
+    alone.answer(24, Answer::Kept(true));
+    let Action::Save(value) = save() else { unreachable!() };
+    let performed = [Outcome::Saved, Outcome::Found(value)].map(Answer::Performed);
+    assert_eq!(alone.said, performed);
+}
+
+#[test]
+fn a_copy_of_what_was_there_before_is_no_copy() {
+    // Two copies are needed, and three are made.
+    let mut alone = Alone::with_successors(16, 8, &[24, 30, 40]);
+    alone.perform(8, 5, save());
+    alone.answer(24, Answer::Kept(true));
+    alone.answer(30, Answer::Kept(true));
+    assert_eq!(alone.said.pop(), Some(Answer::Performed(Outcome::Saved)));
+    let late = alone.asked.pop().expect("a third copy");
+    alone.perform(8, 6, Action::Remove);
+    alone.answer(24, Answer::Kept(true));
+    alone.asked.push(late);
+    alone.answer(40, Answer::Kept(true));
+    assert_eq!(alone.said, [], "one node knows of the removal");
+    alone.answer(30, Answer::Kept(true));
+    assert_eq!(alone.said, [Answer::Performed(Outcome::Removed)]);
+}
+
+#[test]
+fn who_has_left_is_no_finger_again_whoever_names_it() {
+    let mut alone = Alone::with_successors(16, 8, &[24, 30, 40]);
+    let left =
+        |alone: &Alone| (0..BITS).filter_map(|it| alone.node.finger(it)).any(|it| it.id == Id(100));
+    let mend = |alone: &mut Alone| {
+        for _ in 0..40 {
+            alone.look(alone.now + ms(100));
+            let steps = |(.., it): &(Peer, Ticket, Question)| matches!(it, Question::Step(..));
+            for (to, ticket, _) in alone.asked.extract_if(.., |it| steps(it)).collect::<Vec<_>>() {
+                let named = Answer::Stepped(Some((peer(100), Reason::Responsible)));
+                alone.hear(to.id.0, Body::Answer(ticket, named));
+            }
+            alone.asked.clear();
+        }
+    };
+    mend(&mut alone);
+    assert!(left(&alone), "nobody has left yet");
+    alone.hear(100, Body::Question(Ticket(7), Question::Leave(None, Vec::new())));
+    assert!(!left(&alone));
+    mend(&mut alone);
+    assert!(!left(&alone), "four seconds later");
+    mend(&mut alone);
+    assert!(left(&alone), "others may have an id after a while");
 }
 
 /// A node whose caller wants to know who is responsible for a place far away.
