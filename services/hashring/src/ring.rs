@@ -132,7 +132,9 @@ impl Chord {
         description: Description,
         out: &mut Outbox<Self>,
     ) {
-        if description.member && self.is_member() && self.belongs_next(from.id) {
+        // Who leaves gives what it keeps to its successor, and needs the right one.
+        let on_ring = matches!(self.phase, Phase::Member | Phase::Leaving(_));
+        if description.member && on_ring && self.belongs_next(from.id) {
             self.adopt(from, &description.successors, out);
             self.notify_successor(out);
         }

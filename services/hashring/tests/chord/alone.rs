@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use hashring::{
-    Action, Answer, Body, Chord, Config, Description, HOPS_LIMIT, Id, Interval, Key, Message, Mode,
-    Notice, Operation, Outcome, Page, Peer, Question, Reason, Request, Stamp, Timer, WriteId,
+    Action, Answer, Body, Chord, Config, Content, Description, Fingerprint, HOPS_LIMIT, Id,
+    Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page, Peer, Question, Reason,
+    Request, Stamp, Timer, WriteId,
 };
 use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
 use rand::SeedableRng as _;
@@ -275,6 +276,71 @@ fn a_copy_of_what_was_there_before_is_no_copy() {
     assert_eq!(alone.said, [], "one node knows of the removal");
     alone.answer(30, Answer::Kept(true));
     assert_eq!(alone.said, [Answer::Performed(Outcome::Removed)]);
+}
+
+#[test]
+fn what_was_offered_is_forgotten_unless_somebody_counts_on_it() {
+    let mut alone = Alone::member(16, 8, 24);
+    let key = Key::from(b"key".as_slice());
+    let item = |place: u64| {
+        let write = WriteId { origin: Id(24), ticket: Ticket(3) };
+        let content = Content::Value(b"value".as_slice().into());
+        Item { id: Id(place), key: key.clone(), stamp: Stamp { version: 1, write }, content }
+    };
+    alone.hear(24, Body::Question(Ticket(1), Question::Keep(vec![item(26), item(35)])));
+    for at in 1..20 {
+        // This one does.
+        let ward = Question::Compare(Interval::new(Id(30), Id(40)), Fingerprint::default());
+        alone.hear(40, Body::Question(Ticket(1), ward));
+        alone.asked.clear();
+        alone.look(seconds(at));
+        let asked = std::mem::take(&mut alone.asked);
+        for (to, ticket, question) in asked {
+            let answer = match question {
+                Question::Step(place, _) if place == Id(26) => {
+                    Answer::Stepped(Some((peer(40), Reason::Responsible)))
+                }
+                Question::Compare(..) => Answer::Compared(None),
+                Question::Notify | Question::Describe => described(Some(16)),
+                _ => continue,
+            };
+            alone.hear(to.id.0, Body::Answer(ticket, answer));
+        }
+        let offer = |(.., it): &(Peer, Ticket, Question)| matches!(it, Question::Reconcile(_));
+        if let Some(at) = alone.asked.iter().position(offer) {
+            let (to, ticket, question) = alone.asked.remove(at);
+            let Question::Reconcile(page) = question else { unreachable!() };
+            assert!(page.offer && to == peer(40) && page.stamps.len() == 2, "{page:?}");
+            let nothing = Answer::Reconciled(Vec::new(), Vec::new(), false);
+            alone.hear(40, Body::Answer(ticket, nothing));
+            assert_eq!(alone.node.kept(Id(26), &key), None);
+            assert!(alone.node.kept(Id(35), &key).is_some());
+            return;
+        }
+    }
+    panic!("nothing was offered");
+}
+
+#[test]
+fn two_that_always_differ_are_not_compared_for_ever() {
+    let mut alone = Alone::member(16, 8, 24);
+    alone.look(seconds(1));
+    let mut rounds = 0;
+    let compare = |(.., it): &(Peer, Ticket, Question)| matches!(it, Question::Compare(..));
+    while alone.asked.iter().any(compare) {
+        rounds += 1;
+        assert!(rounds < 100, "it goes on and on");
+        alone.asked.retain(compare);
+        let fingerprint = Fingerprint { count: 1, hash: rounds };
+        alone.answer(24, Answer::Compared(Some(vec![(0, fingerprint)])));
+        let reconcile = |(.., it): &(Peer, Ticket, Question)| matches!(it, Question::Reconcile(_));
+        if alone.asked.iter().any(reconcile) {
+            alone.answer(24, Answer::Reconciled(Vec::new(), Vec::new(), false));
+        }
+    }
+    assert!(1 < rounds, "it was compared once");
+    alone.look(seconds(2));
+    assert!(alone.asked.iter().any(compare), "the next time they are compared again");
 }
 
 #[test]

@@ -37,7 +37,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// m of the scenes.
 const BITS: u32 = 5;
-/// Has room for two short keys.
+/// Has room for one short key, and for two more as copies.
 const NARROW: NodeId = NodeId(1);
 /// How long a caller waits.
 const BUDGET: Duration = ms(3_000);
@@ -70,7 +70,7 @@ impl Scenario for Scene {
 
     fn make(me: NodeId, _: Vec<hashring::Record>, seed: u64) -> Chord {
         let config = Config::of(peer(me.0), BITS);
-        let bytes_limit = if me == NARROW { 150 } else { config.bytes_limit };
+        let bytes_limit = if me == NARROW { 100 } else { config.bytes_limit };
         let founds_after = Some(ms(1_000));
         let config = Config { replicas: 2, founds_after, bytes_limit, ..config };
         let contacts = vec![peer(24), peer(8)];
