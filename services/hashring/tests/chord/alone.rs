@@ -5,7 +5,7 @@ use std::time::Duration;
 use hashring::{
     Action, Answer, Body, Chord, Config, Content, Description, Fingerprint, HOPS_LIMIT, Id,
     Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page, Peer, Question, Reason,
-    Request, Stamp, Timer, WriteId,
+    Request, Stamp, Timer, VALUE_LIMIT, WriteId,
 };
 use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
 use rand::SeedableRng as _;
@@ -319,6 +319,33 @@ fn what_was_offered_is_forgotten_unless_somebody_counts_on_it() {
         }
     }
     panic!("nothing was offered");
+}
+
+#[test]
+fn what_one_message_does_not_hold_follows_in_the_next() {
+    let mut alone = Alone::member(16, 8, 24);
+    let item = |place: u64| {
+        let write = WriteId { origin: Id(24), ticket: Ticket(3) };
+        let content = Content::Value(vec![b'x'; VALUE_LIMIT / 2 + 1].into());
+        let key = Key::from(b"key".as_slice());
+        Item { id: Id(place), key, stamp: Stamp { version: 1, write }, content }
+    };
+    let items = [9, 10, 11].map(item);
+    alone.hear(24, Body::Question(Ticket(1), Question::Keep(items.to_vec())));
+    alone.asked.clear();
+    alone.look(seconds(1));
+    alone.asked.retain(|(.., question)| matches!(question, Question::Compare(..)));
+    alone.answer(24, Answer::Compared(Some(Vec::new())));
+    let mut wants = items.map(|item| (item.id, item.key)).to_vec();
+    while !wants.is_empty() {
+        let asked = alone.asked.last().expect("a page is shown");
+        assert!(matches!(asked.2, Question::Reconcile(_)), "{asked:?}, and {wants:?} is lacking");
+        alone.answer(24, Answer::Reconciled(wants.clone(), Vec::new(), false));
+        let Some((_, _, Question::Keep(kept))) = alone.asked.last() else { panic!("none is sent") };
+        assert_eq!(kept.len(), 1);
+        wants.retain(|(id, _)| *id != kept[0].id);
+        alone.answer(24, Answer::Kept(true));
+    }
 }
 
 #[test]
