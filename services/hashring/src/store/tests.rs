@@ -287,6 +287,31 @@ fn pages_hold_so_many_stamps_and_so_many_bytes_of_keys() {
 }
 
 #[test]
+fn pages_go_on_among_the_keys_of_one_place() {
+    let keys = 2 * PAGE_STAMPS + 3;
+    let items = (0..keys).map(|key| item(5, &format!("{key:05}"), 1, 1));
+    let (store, other) = (holding(Circle::new(8), items), holding(Circle::new(8), []));
+    let (mut shown, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.page(Id(0), Id(255), after, false);
+        // Nor does who answers tell of what the other pages hold.
+        let (wants, news, more) = other.reconcile(&page, NOW, REMEMBERS);
+        assert_eq!((wants.len(), news, more), (page.stamps.len(), Vec::new(), false));
+        let empty = Page { stamps: Vec::new(), ..page.clone() };
+        let (_, own, more) = store.reconcile(&empty, NOW, REMEMBERS);
+        let own = own.into_iter().map(|item| (item.id, item.key)).collect::<Vec<_>>();
+        assert_eq!((&own, more), (&wants, false));
+        shown.extend(wants);
+        after = page.up_to;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(shown.len(), keys);
+    assert!(shown.is_sorted_by(|one, next| one < next), "each once, in order");
+}
+
+#[test]
 fn an_offer_is_told_what_is_lacking_and_brings_nothing() {
     let circle = Circle::new(8);
     let ours =
