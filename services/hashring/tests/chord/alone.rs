@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hashring::{
-    Action, Answer, Body, Chord, Config, Content, Description, Fingerprint, HOPS_LIMIT, Id,
-    Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page, Peer, Question, Reason,
-    Request, Stamp, Timer, VALUE_LIMIT, WriteId,
+    Action, Answer, Body, Chord, Config, Content, Decline, Description, Fingerprint, HOPS_LIMIT,
+    Id, Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page, Peer, Question,
+    Reason, Refusal, Request, Route, Stamp, Timer, VALUE_LIMIT, WriteId,
 };
 use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
 use rand::SeedableRng as _;
@@ -24,6 +24,7 @@ struct Alone {
     said: Vec<Answer>,
     armed: Vec<Timer>,
     told: Vec<Notice>,
+    routed: Vec<Route>,
 }
 
 impl Alone {
@@ -32,7 +33,8 @@ impl Alone {
         let node = Chord::new(config, contacts, StdRng::seed_from_u64(0));
         let (asked, said) = (Vec::new(), Vec::new());
         let (armed, told) = (Vec::new(), Vec::new());
-        let mut alone = Self { node, now: ms(0), asked, said, armed, told };
+        let routed = Vec::new();
+        let mut alone = Self { node, now: ms(0), asked, said, armed, told, routed };
         alone.take(Input::Start);
         alone
     }
@@ -47,6 +49,9 @@ impl Alone {
                 }
                 Effect::Send(_, Message { body: Body::Answer(_, answer), .. }) => {
                     self.said.push(answer);
+                }
+                Effect::Send(_, Message { body: Body::Route(route), .. }) => {
+                    self.routed.push(route);
                 }
                 Effect::Arm(timer, _) => self.armed.push(timer),
                 Effect::Notify(notice) => self.told.push(notice),
@@ -396,13 +401,73 @@ fn who_has_left_is_no_finger_again_whoever_names_it() {
     assert!(left(&alone), "others may have an id after a while");
 }
 
+/// A node whose caller wants something done with a place.
+fn asked(id: u64, action: Action, mode: Mode) -> Alone {
+    let mut alone = Alone::member(16, 8, 24);
+    let operation = Operation { id: Id(id), key: Key::default(), action };
+    alone.take(Input::Request(Request::Perform(Ticket(9), operation, mode, seconds(10))));
+    alone
+}
+
 /// A node whose caller wants to know who is responsible for a place far away.
 fn asker() -> Alone {
-    let mut alone = Alone::member(16, 8, 24);
-    let operation = Operation { id: Id(0), key: Key::default(), action: Action::Locate };
-    let budget = seconds(10);
-    alone.take(Input::Request(Request::Perform(Ticket(9), operation, Mode::Iterative, budget)));
-    alone
+    asked(0, Action::Locate, Mode::Iterative)
+}
+
+/// What the caller is told when its time is over.
+fn told_at_last(mut alone: Alone) -> Refusal {
+    alone.take(Input::Timeout(Timer::Budget(Ticket(9))));
+    match alone.told.pop() {
+        Some(Notice::Performed(Ticket(9), Err(refusal))) => refusal,
+        told => panic!("it was told {told:?}"),
+    }
+}
+
+#[test]
+fn what_was_sent_and_not_answered_may_have_been_done() {
+    let mut silent = asked(20, save(), Mode::Iterative);
+    silent.silence();
+    assert_eq!(told_at_last(silent), Refusal::Unknown);
+    // It waits for its copies.
+    assert_eq!(told_at_last(asked(12, save(), Mode::Iterative)), Refusal::Unknown);
+    // What was declined was not done, and to find changes nothing.
+    let mut declined = asked(20, save(), Mode::Iterative);
+    declined.answer(24, Answer::Performed(Outcome::Declined(Decline::Unready)));
+    assert_eq!(told_at_last(declined), Refusal::Unready);
+    let mut found = asked(20, Action::Find, Mode::Iterative);
+    found.silence();
+    assert_eq!(told_at_last(found), Refusal::Unready);
+}
+
+#[test]
+fn who_is_not_responsible_names_one_that_is_nearer_or_nobody() {
+    for (named, followed) in [(22, true), (30, false), (24, false)] {
+        let mut alone = asked(20, Action::Find, Mode::Iterative);
+        alone.armed.clear();
+        let decline = Decline::NotMine(peer(named));
+        alone.answer(24, Answer::Performed(Outcome::Declined(decline)));
+        assert_eq!(alone.asked().contains(&named), followed, "{named}");
+        let again = alone.armed.iter().any(|timer| matches!(timer, Timer::Again(_)));
+        assert_eq!(again, !followed, "{named}");
+    }
+}
+
+#[test]
+fn a_lookup_that_was_passed_on_in_vain_begins_again_at_once() {
+    let mut alone = asked(0, save(), Mode::Recursive);
+    assert_eq!(alone.asked(), [], "it is passed on, not asked about");
+    let route = alone.routed.pop().expect("it is passed on");
+    let patience = alone.armed.iter().rfind(|timer| matches!(timer, Timer::Patience(_)));
+    let patience = *patience.expect("it does not wait for ever");
+    alone.take(Input::Timeout(patience));
+    let step = |(.., it): &(Peer, Ticket, Question)| matches!(it, Question::Step(Id(0), _));
+    assert!(alone.asked.iter().any(step), "{:?}", alone.asked);
+    // Too late, it is declined: that is no reason to give up. Or it was done.
+    for (outcome, told) in [(Outcome::Declined(Decline::Full), 0), (Outcome::Saved, 1)] {
+        let performed = |notice: &&Notice| matches!(notice, Notice::Performed(..));
+        alone.hear(24, Body::Routed(route.ticket, outcome, route.path.clone()));
+        assert_eq!(alone.told.iter().filter(performed).count(), told);
+    }
 }
 
 #[test]
