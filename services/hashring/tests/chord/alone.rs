@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hashring::{
-    Action, Answer, Body, Chord, Config, Content, Decline, Description, Fingerprint, HOPS_LIMIT,
-    Id, Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page, Peer, Question,
-    Reason, Refusal, Request, Route, Stamp, Timer, VALUE_LIMIT, WriteId,
+    Action, Answer, Body, Census, Chord, Config, Content, Decline, Description, Fingerprint,
+    HOPS_LIMIT, Id, Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page, Peer,
+    Question, Reason, Refusal, Request, Route, Stamp, Timer, VALUE_LIMIT, WriteId,
 };
 use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
 use rand::SeedableRng as _;
@@ -25,6 +25,7 @@ struct Alone {
     armed: Vec<Timer>,
     told: Vec<Notice>,
     routed: Vec<Route>,
+    counted: Vec<Census>,
 }
 
 impl Alone {
@@ -33,8 +34,8 @@ impl Alone {
         let node = Chord::new(config, contacts, StdRng::seed_from_u64(0));
         let (asked, said) = (Vec::new(), Vec::new());
         let (armed, told) = (Vec::new(), Vec::new());
-        let routed = Vec::new();
-        let mut alone = Self { node, now: ms(0), asked, said, armed, told, routed };
+        let (routed, counted) = (Vec::new(), Vec::new());
+        let mut alone = Self { node, now: ms(0), asked, said, armed, told, routed, counted };
         alone.take(Input::Start);
         alone
     }
@@ -52,6 +53,9 @@ impl Alone {
                 }
                 Effect::Send(_, Message { body: Body::Route(route), .. }) => {
                     self.routed.push(route);
+                }
+                Effect::Send(_, Message { body: Body::Census(census), .. }) => {
+                    self.counted.push(census);
                 }
                 Effect::Arm(timer, _) => self.armed.push(timer),
                 Effect::Notify(notice) => self.told.push(notice),
@@ -468,6 +472,23 @@ fn a_lookup_that_was_passed_on_in_vain_begins_again_at_once() {
         alone.hear(24, Body::Routed(route.ticket, outcome, route.path.clone()));
         assert_eq!(alone.told.iter().filter(performed).count(), told);
     }
+}
+
+#[test]
+fn a_census_that_does_not_come_back_shows_that_the_ring_is_none() {
+    let mut alone = Alone::member(16, 8, 24);
+    let mut at = 0;
+    while alone.counted.len() < 2 {
+        assert_eq!(alone.node.view().on_ring, None, "the first may still come back");
+        at += 1;
+        assert!(at < 100, "it counts nobody");
+        alone.look(ms(500 * at));
+        alone.asked.clear();
+    }
+    assert_eq!(alone.node.view().on_ring, Some(false));
+    let census = alone.counted.pop().expect("there was one");
+    alone.hear(8, Body::Census(Census { nodes: 3, walked: 1 << BITS, ..census }));
+    assert_eq!(alone.node.view().on_ring, Some(true));
 }
 
 #[test]
