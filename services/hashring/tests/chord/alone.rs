@@ -475,6 +475,20 @@ fn a_lookup_that_was_passed_on_in_vain_begins_again_at_once() {
 }
 
 #[test]
+fn a_caller_that_was_answered_is_forgotten() {
+    let mut alone = Alone::member(16, 8, 24);
+    for _ in 0..2 {
+        let (id, key, action) = (Id(12), Key::default(), Action::Find);
+        let operation = Operation { id, key, action };
+        let mode = Mode::Iterative;
+        alone.take(Input::Request(Request::Perform(Ticket(9), operation, mode, seconds(1))));
+        let told = alone.told.pop().expect("it is answered");
+        let Notice::Performed(Ticket(9), Ok(performed)) = told else { panic!("{told:?}") };
+        assert_eq!(performed.outcome, Outcome::Missing);
+    }
+}
+
+#[test]
 fn a_census_that_does_not_come_back_shows_that_the_ring_is_none() {
     let mut alone = Alone::member(16, 8, 24);
     let mut at = 0;
