@@ -475,6 +475,27 @@ fn a_lookup_that_was_passed_on_in_vain_begins_again_at_once() {
 }
 
 #[test]
+fn only_who_was_asked_answers_and_only_what_was_asked() {
+    let mut alone = asked(20, Action::Find, Mode::Iterative);
+    let (_, ticket, _) = alone.asked.pop().expect("24 is asked");
+    let found = Answer::Performed(Outcome::Found(b"value".as_slice().into()));
+    let wrong = [
+        (8, found.clone()),
+        (24, Answer::Kept(true)),
+        (24, described(None)),
+        (24, Answer::Compared(None)),
+        (24, Answer::Reconciled(Vec::new(), Vec::new(), false)),
+    ];
+    alone.told.clear();
+    for (from, answer) in wrong {
+        alone.hear(from, Body::Answer(ticket, answer));
+        assert!(alone.told.is_empty(), "by {from}: {:?}", alone.told);
+    }
+    alone.hear(24, Body::Answer(ticket, found));
+    assert!(matches!(alone.told[..], [Notice::Performed(Ticket(9), Ok(_))]), "{:?}", alone.told);
+}
+
+#[test]
 fn a_caller_that_was_answered_is_forgotten() {
     let mut alone = Alone::member(16, 8, 24);
     for _ in 0..2 {
