@@ -496,6 +496,25 @@ fn only_who_was_asked_answers_and_only_what_was_asked() {
 }
 
 #[test]
+fn what_was_meant_for_another_node_or_comes_after_the_end_is_not_heard() {
+    let mut alone = Alone::member(16, 8, 24);
+    let elsewhere = Peer { address: "elsewhere:1".into(), ..peer(16) };
+    for to in [peer(17), elsewhere] {
+        let body = Body::Question(Ticket(5), Question::Describe);
+        alone.take(Input::Message(peer(8).node(), Message { from: peer(8), to, body }));
+        assert_eq!(alone.said, []);
+    }
+    alone.take(Input::Request(Request::Leave));
+    alone.answer(24, Answer::Compared(None));
+    alone.answer(8, described(None));
+    alone.answer(24, described(None));
+    assert!(matches!(alone.told.last(), Some(Notice::Left)), "{:?}", alone.told);
+    alone.said.clear();
+    alone.hear(8, Body::Question(Ticket(5), Question::Describe));
+    assert_eq!(alone.said, []);
+}
+
+#[test]
 fn a_caller_that_was_answered_is_forgotten() {
     let mut alone = Alone::member(16, 8, 24);
     for _ in 0..2 {
