@@ -35,7 +35,8 @@
 //!
 //! # Limits
 //!
-//! Nothing is on disk: what all r nodes lose at once is lost. While a part is cut off, or a live
+//! Nothing is on disk: what all r nodes lose at once is lost. A node that keeps twice what it may
+//! takes no more copies: until it has room, there is one fewer. While a part is cut off, or a live
 //! node is taken for dead, two nodes may answer for one place: each keeps what it is told, and of
 //! two values that were saved for one key one stays, the same everywhere. A removal that a copy
 //! sleeps through for longer than `Config::remembers` may be undone by it. Nodes are believed: one

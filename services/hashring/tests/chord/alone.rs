@@ -258,6 +258,22 @@ fn who_is_not_before_its_successor_answers_for_nothing() {
 }
 
 #[test]
+fn who_leaves_waits_for_whom_it_has_just_let_in() {
+    let mut alone = Alone::member(16, 8, 24);
+    // In a ring of three everybody is a successor, but who has just fetched its part.
+    let question = Question::Compare(Interval::new(Id(24), Id(40)), Fingerprint::default());
+    alone.hear(40, Body::Question(Ticket(3), question));
+    alone.take(Input::Request(Request::Leave));
+    assert!(alone.is_member() && alone.asked().is_empty());
+    // But not for ever.
+    for at in 1..20 {
+        alone.look(ms(500 * at));
+        alone.asked.clear();
+    }
+    assert!(!alone.is_member());
+}
+
+#[test]
 fn what_is_being_written_is_not_read_before_it_has_its_copies() {
     let mut alone = Alone::member(16, 8, 24);
     alone.perform(8, 5, save());

@@ -111,13 +111,18 @@ impl<'a> Ring<'a> {
     }
 
     /// Whether a key is kept by the responsible node and its successors, the same value by all, and
-    /// by nobody else.
+    /// by nobody else. Who has no room for a copy need not keep one.
     pub(crate) fn is_kept(&self, id: Id, key: &Key) -> Result<(), String> {
         let from = self.members.range(id..).chain(self.members.range(..id));
         let value = from.clone().find_map(|(_, node)| node.kept(id, key));
-        let wrong = from
-            .enumerate()
-            .find(|(at, (_, node))| node.kept(id, key) != value.filter(|_| *at <= self.replicas));
+        let full = |at: usize, node: &Chord| {
+            let view = protocols::Protocol::view(node);
+            at > 0 && node.kept(id, key).is_none() && 2 * view.bytes_limit <= view.bytes
+        };
+        let wrong = from.enumerate().find(|(at, (_, node))| {
+            let expected = value.filter(|_| *at <= self.replicas);
+            node.kept(id, key) != expected && !full(*at, node)
+        });
         let Some((at, (node, chord))) = wrong else { return Ok(()) };
         let keeps = if chord.kept(id, key).is_some() { "keeps" } else { "does not keep" };
         Err(format!("n{node}, {at} after the place {id} of {}, {keeps} it", key.escape_ascii()))
