@@ -1,6 +1,8 @@
 //! Servers inside the process of a test that can be killed and started again, and whose calls go
 //! wrong as the test likes: for the tests of every system's client.
 
+#![allow(dead_code, reason = "each test that uses this module uses a part of it")]
+
 use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex};
 

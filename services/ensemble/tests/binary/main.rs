@@ -5,4 +5,6 @@ mod commands;
 mod overlay;
 mod processes;
 mod raft;
+#[path = "../../../chassis/tests/server/mod.rs"]
+mod server;
 mod site;
