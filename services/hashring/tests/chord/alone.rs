@@ -322,12 +322,14 @@ fn what_was_offered_is_forgotten_unless_somebody_counts_on_it() {
         let asked = std::mem::take(&mut alone.asked);
         for (to, ticket, question) in asked {
             let answer = match question {
-                Question::Step(place, _) if place == Id(26) => {
-                    Answer::Stepped(Some((peer(40), Reason::Responsible)))
-                }
+                Question::Step(Id(26), _) => Answer::Stepped(Some((peer(40), Reason::Responsible))),
                 Question::Compare(..) => Answer::Compared(None),
                 Question::Notify | Question::Describe => described(Some(16)),
-                _ => continue,
+                Question::Step(..)
+                | Question::Perform(..)
+                | Question::Keep(_)
+                | Question::Reconcile(_)
+                | Question::Leave(..) => continue,
             };
             alone.hear(to.id.0, Body::Answer(ticket, answer));
         }
