@@ -77,7 +77,8 @@ def folder():
 
 def environment(path: pathlib.Path) -> dict[str, str]:
     """The environment of a command in a reader's folder."""
-    return {**os.environ, "PATH": f"{path}/bin:{path}/target/release:{os.environ['PATH']}"}
+    built = ROOT / cli.PROGRAM.parent
+    return {**os.environ, "PATH": f"{path}/bin:{built}:{os.environ['PATH']}"}
 
 
 def shell(path: pathlib.Path, text: str, *before: str, seconds: float = 120) -> str:

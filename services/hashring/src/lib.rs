@@ -30,7 +30,8 @@
 //! - A key holds what was last saved; a save of a key that holds a value changes nothing. A save
 //!   that is sent again, however often, is one save.
 //! - A node answers for its part of the circle only when its successor agrees that it is its
-//!   predecessor, and when it has compared what it keeps with all of its copies.
+//!   predecessor, and when it has compared what it keeps with all of its copies. One that has slept
+//!   begins anew with that.
 //! - What was cut in two grows together: each half remembers nodes of the other.
 //!
 //! # Limits
@@ -221,8 +222,9 @@ pub struct Chord {
     /// Successors that have no room.
     full: BTreeSet<Id>,
     census: census::State,
-    /// How often it has looked after the ring.
+    /// How often it has looked after the ring, and when last.
     ticks: u64,
+    looked: Duration,
     totals: Totals,
 }
 
@@ -263,6 +265,7 @@ impl Chord {
             full: BTreeSet::new(),
             census: census::State::default(),
             ticks: 0,
+            looked: Duration::ZERO,
             totals: Totals::default(),
             config,
             random,
@@ -514,6 +517,7 @@ impl Chord {
     /// Looks after everything that may have gone wrong without a word.
     fn tick(&mut self, out: &mut Outbox<Self>) {
         self.ticks += 1;
+        self.looked = self.now;
         self.store.expire(self.now);
         self.suspicion.expire(self.now);
         match self.phase {
@@ -546,6 +550,7 @@ impl Protocol for Chord {
 
     fn step(&mut self, now: Duration, input: Input<Self>, out: &mut Outbox<Self>) {
         self.now = now;
+        self.notice_sleep();
         match input {
             Input::Start | Input::Timeout(Timer::Stabilise) => self.tick(out),
             Input::Message(_, message) => self.on_message(message, out),

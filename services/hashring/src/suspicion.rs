@@ -107,6 +107,19 @@ impl Chord {
         self.asked.values().any(|asked| asked.peer.id == id)
     }
 
+    /// A node that has slept may have been taken for dead, and another may have answered for its
+    /// part: before it does so again, its successor must agree, and its copies be compared.
+    pub(crate) fn notice_sleep(&mut self) {
+        let longest = self.config.stabilise + self.config.patience;
+        if self.now <= self.looked + longest || self.successors.is_empty() {
+            return;
+        }
+        self.looked = self.now;
+        self.ready = None;
+        self.accepted = None;
+        self.confirmed.clear();
+    }
+
     /// A question was not answered in time.
     pub(crate) fn on_impatience(&mut self, ticket: Ticket, out: &mut Outbox<Self>) {
         let Some(asked) = self.asked.get(&ticket) else { return };

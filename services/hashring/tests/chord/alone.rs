@@ -274,6 +274,38 @@ fn who_leaves_waits_for_whom_it_has_just_let_in() {
 }
 
 #[test]
+fn who_has_slept_answers_only_when_it_has_heard_what_happened_meanwhile() {
+    let mut alone = Alone::member(16, 8, 24);
+    let asks_whether_it_is_first = |alone: &mut Alone| {
+        alone.asked.retain(|(to, ..)| *to == peer(24));
+        let notify = alone.asked.iter().position(|(.., it)| *it == Question::Notify);
+        let (_, ticket, _) = alone.asked.remove(notify.expect("its successor is asked"));
+        alone.hear(24, Body::Answer(ticket, described(Some(16))));
+    };
+    let compares = |alone: &mut Alone| {
+        alone.asked.retain(|(.., it)| matches!(it, Question::Compare(..)));
+        alone.answer(24, Answer::Compared(None));
+    };
+    let finds = |alone: &mut Alone| {
+        alone.perform(8, alone.now.as_millis() as u64, Action::Find);
+        alone.said.pop() == Some(Answer::Performed(Outcome::Missing))
+    };
+    // A second without a look is usual on a busy machine; more is not.
+    for (slept, found) in [(1_000, true), (1_001, false)] {
+        alone.look(alone.now + ms(500));
+        asks_whether_it_is_first(&mut alone);
+        compares(&mut alone);
+        alone.now += ms(slept);
+        assert_eq!(finds(&mut alone), found, "after {slept} ms");
+    }
+    alone.look(alone.now + ms(1));
+    asks_whether_it_is_first(&mut alone);
+    assert!(!finds(&mut alone), "what it has slept through is not known yet");
+    compares(&mut alone);
+    assert!(finds(&mut alone));
+}
+
+#[test]
 fn what_is_being_written_is_not_read_before_it_has_its_copies() {
     let mut alone = Alone::member(16, 8, 24);
     alone.perform(8, 5, save());
