@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hashring::{
     Action, Answer, Body, Census, Chord, Config, Content, Decline, Description, Fingerprint,
-    HOPS_LIMIT, Id, Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page, Peer,
-    Question, Reason, Refusal, Request, Route, Stamp, Timer, VALUE_LIMIT, WriteId,
+    HOPS_LIMIT, Hop, Id, Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page,
+    Peer, Question, Reason, Refusal, Request, Route, Stamp, Timer, VALUE_LIMIT, WriteId,
 };
 use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
 use rand::SeedableRng as _;
@@ -611,6 +611,37 @@ fn a_lookup_that_only_comes_nearer_passes_no_more_nodes_than_it_may() {
     // Itself is the first.
     assert_eq!(hops, HOPS_LIMIT - 1);
     assert!(matches!(alone.armed.last(), Some(Timer::Again(_))), "{:?}", alone.armed);
+}
+
+#[test]
+fn what_is_passed_on_ends_after_as_many_nodes() {
+    for (hops, passed_on) in [(HOPS_LIMIT - 1, true), (HOPS_LIMIT, false)] {
+        let mut alone = Alone::member(16, 8, 24);
+        let hop = |id: usize| Hop {
+            peer: peer(id as u64),
+            reason: Reason::Finger(0),
+            took: None,
+            answered: true,
+        };
+        let operation = Operation { id: Id(0), key: Key::default(), action: Action::Locate };
+        let path = (100..100 + hops).map(hop).collect();
+        let (origin, ticket) = (peer(100), Ticket(4));
+        alone.hear(8, Body::Route(Route { origin, ticket, operation, last: false, path }));
+        assert_eq!(alone.routed.len(), usize::from(passed_on), "after {hops}");
+    }
+}
+
+#[test]
+fn what_has_no_place_on_the_circle_is_not_kept() {
+    let mut alone = Alone::member(16, 8, 24);
+    for (place, kept) in [(u64::from(u16::MAX), true), (1 << BITS, false)] {
+        let write = WriteId { origin: Id(24), ticket: Ticket(3) };
+        let (id, key) = (Id(place), Key::from(b"key".as_slice()));
+        let content = Content::Value(b"value".as_slice().into());
+        let item = Item { id, key, stamp: Stamp { version: 1, write }, content };
+        alone.hear(24, Body::Question(Ticket(1), Question::Keep(vec![item])));
+        assert_eq!(alone.said.pop(), Some(Answer::Kept(kept)), "{place}");
+    }
 }
 
 #[test]
