@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{debug, error, info, warn};
@@ -129,7 +130,8 @@ impl Chassis {
         }
         let ready = services.ready.clone();
         let calls = Arc::new(Calls::new(&self.telemetry)?);
-        let services = with_reflection(services.with(health_server))?;
+        let mut services = with_reflection(services.with(health_server))?;
+        let beside = services.beside.take();
         let router = router(services, &self.telemetry, refresh.clone());
         let listener = listen(self.address, &self.shutdown).await?;
         let tls = self.connector.tls().cloned();
@@ -141,6 +143,7 @@ impl Chassis {
             calls,
             shutdown: self.shutdown.clone(),
         };
+        let beside = acceptor.beside(beside).await?;
         let mut background = JoinSet::new();
         if let Some(tls) = tls {
             background.spawn(tls.keep_fresh());
@@ -169,7 +172,7 @@ impl Chassis {
         let grace = Duration::from_millis(self.common.grace_ms);
         tokio::select! {
             () = async { down.await; std::future::pending().await } => Ok(()),
-            () = acceptor.run(grace) => Ok(()),
+            () = run_both(acceptor, beside, grace) => Ok(()),
             ended = driver => match ended? {},
             vanished = watch_address(self.address) => Err(vanished),
         }
@@ -223,7 +226,8 @@ fn router(services: Services, telemetry: &Arc<Telemetry>, refresh: Option<Refres
             }
         }
     };
-    services.routes.prepare().into_axum_router().route("/metrics", axum::routing::get(metrics))
+    let routes = services.routes.prepare().into_axum_router();
+    routes.route("/metrics", axum::routing::get(metrics)).merge(services.pages)
 }
 
 async fn keep_metrics_fresh(refresh: Refresh) {
@@ -276,6 +280,16 @@ async fn watch_address(address: SocketAddr) -> anyhow::Error {
     }
 }
 
+/// Accepts at one address, or at two.
+async fn run_both(one: Acceptor, other: Option<Acceptor>, grace: Duration) {
+    let other = async {
+        if let Some(other) = other {
+            other.run(grace).await;
+        }
+    };
+    tokio::join!(one.run(grace), other);
+}
+
 struct Acceptor {
     listener: TcpListener,
     tls: Option<Tls>,
@@ -286,6 +300,19 @@ struct Acceptor {
 }
 
 impl Acceptor {
+    /// One at another address that serves something else, within the same limit.
+    async fn beside(&self, services: Option<(SocketAddr, Routes)>) -> anyhow::Result<Option<Self>> {
+        let Some((address, routes)) = services else { return Ok(None) };
+        Ok(Some(Self {
+            listener: listen(address, &self.shutdown).await?,
+            tls: self.tls.clone(),
+            limit: self.limit.clone(),
+            router: routes.prepare().into_axum_router(),
+            calls: self.calls.clone(),
+            shutdown: self.shutdown.clone(),
+        }))
+    }
+
     /// Accepts until told to stop, and then drains for at most `grace`.
     async fn run(self, grace: Duration) {
         let mut shutdown = self.shutdown.clone();

@@ -3,8 +3,10 @@
 
 use std::convert::Infallible;
 use std::fmt::{self, Debug};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use axum::response::IntoResponse;
 use http::Request;
 use tokio::sync::watch;
@@ -21,6 +23,10 @@ pub struct Services {
     pub(crate) names: Vec<&'static str>,
     /// Services that are not always ready.
     pub(crate) ready: Vec<(&'static str, watch::Receiver<bool>)>,
+    /// What browsers are shown on the same port.
+    pub(crate) pages: Router,
+    /// Services at another address, and nothing else there.
+    pub(crate) beside: Option<(SocketAddr, Routes)>,
 }
 
 impl Debug for Services {
@@ -56,6 +62,26 @@ impl Services {
     {
         self.ready.push((S::NAME, ready));
         self.with(service)
+    }
+
+    /// Adds what browsers are shown on the same port.
+    #[must_use]
+    pub fn with_pages(mut self, pages: Router) -> Self {
+        self.pages = self.pages.merge(pages);
+        self
+    }
+
+    /// Serves this at an address of its own, with nothing beside it.
+    #[must_use]
+    pub fn with_beside<S>(mut self, address: SocketAddr, service: S) -> Self
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService,
+        S: Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.beside = Some((address, Routes::new(service)));
+        self
     }
 }
 
