@@ -13,6 +13,7 @@ pub(crate) const HOLDER: &str = "host";
 pub(crate) fn all() -> impl Iterator<Item = &'static Role> {
     std::iter::once(&chassis::HOST)
         .chain(chord::ROLES.iter().copied())
+        .chain(console::ROLES.iter().copied())
         .chain(overlay::ROLES.iter().copied())
         .chain(raft::ROLES.iter().copied())
 }

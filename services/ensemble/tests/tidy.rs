@@ -200,7 +200,9 @@ impl Dependency<'_> {
             ("proto", _) => !self.ours,
             ("chassis", _) => !self.ours || ["proto", "protocols"].contains(&self.on),
             (composer, _) if COMPOSERS.contains(&composer) => {
-                !self.ours || !COMPOSERS.contains(&self.on)
+                // It starts any role.
+                let starts = (self.of, self.on) == ("ensemble", "console");
+                !self.ours || !COMPOSERS.contains(&self.on) || starts
             }
             // A system depends on no other.
             (_, _) => !self.ours || FOUNDATION.contains(&self.on),

@@ -2,6 +2,7 @@
 
 mod chord;
 mod commands;
+mod console;
 mod overlay;
 mod processes;
 mod raft;

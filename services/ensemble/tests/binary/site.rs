@@ -61,7 +61,7 @@ pub(crate) fn send(pid: u32, signal: Signal) {
 }
 
 /// Free ports below those that the system gives to clients, each given once.
-fn free_ports(count: usize) -> Vec<u16> {
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id() * 61;
     let mut candidates = std::iter::repeat_with(|| {

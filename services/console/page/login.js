@@ -1,0 +1,37 @@
+// Asks for the console's token when it wants one.
+
+import { tell } from "./ask.js";
+import { element, field, say } from "./dom.js";
+
+/** The dialog; `done` is called after the console took the token. */
+export function login(done) {
+  const token = element("input", { id: "token", type: "password", autocomplete: "current-password",
+    required: true, spellcheck: "false" });
+  const wrong = element("p", { class: "error", id: "login-error", role: "alert" });
+  const dialog = element("dialog", { id: "login", "aria-labelledby": "login-title" },
+    element("form", { class: "stack", onsubmit: submit },
+      element("h2", { id: "login-title" }, "This console asks for its token"),
+      element("p", { class: "soft" }, "It stands in the first lines that ", element("code", {}, "ensemble console"),
+        " printed where it was started."),
+      element("input", { type: "text", autocomplete: "username", value: "console", hidden: true, tabindex: "-1" }),
+      field("Token", token), wrong,
+      element("div", { class: "row" }, element("button", { class: "primary", id: "login-submit" }, "Open"))));
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  document.body.append(dialog);
+
+  async function submit(event) {
+    event.preventDefault();
+    say(wrong, "");
+    try {
+      await tell("/login", { token: token.value });
+      token.value = "";
+      dialog.close();
+      done();
+    } catch (error) {
+      say(wrong, error.message);
+      token.select();
+    }
+  }
+
+  return { open() { if (!dialog.open) dialog.showModal(); } };
+}

@@ -1,0 +1,5 @@
+//! The role console: see `console`.
+
+fn main() -> std::process::ExitCode {
+    chassis::run(&console::CONSOLE)
+}

@@ -1,0 +1,316 @@
+//! What is seen, as a value that is told the time: the processes by what they last said, what has
+//! changed since the last frame, and the frames of the last minutes.
+
+mod history;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Number, Value};
+
+use self::history::History;
+use crate::picture::{Act, Event, Faults, Frame, Health, Node, Nodes, Snapshot};
+use crate::promises::{Observed, Promises};
+use crate::traces::Stats;
+
+/// Processes that are shown.
+const NODES_LIMIT: usize = 1024;
+/// Characters of a name.
+const NAME_LIMIT: usize = 128;
+/// Characters of an event.
+const EVENT_LIMIT: usize = 1024;
+/// Events and acts of one frame; more are left out.
+const NEWS_LIMIT: usize = 1000;
+/// Milliseconds after which a process that does not answer is not shown any more.
+const FORGET_MS: u64 = 60_000;
+/// Milliseconds between two judgements of what needs rest.
+const JUDGE_MS: u64 = 250;
+/// Whole numbers above this are not exact in JavaScript.
+const EXACT: u64 = (1 << 53) - 1;
+
+/// What was seen of a process at an address.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// Who it says it is, and how long it has lived.
+    Known(Identity),
+    /// How it is.
+    Health(Health),
+    /// Whether faults can be switched on.
+    Faults(bool),
+    /// Its view, as it says it.
+    View(String),
+    /// Something notable.
+    Event(String),
+    /// The address is nobody's any more.
+    Gone,
+}
+
+/// Who a process says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) role: String,
+    pub(crate) name: String,
+    /// When it began.
+    pub(crate) started: Option<u64>,
+}
+
+/// Everything that is seen.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    nodes: Nodes,
+    /// Whose address it is.
+    keys: BTreeMap<Arc<str>, String>,
+    changed: BTreeSet<String>,
+    gone: Vec<String>,
+    events: Vec<Event>,
+    acts: Vec<Act>,
+    promises: Promises,
+    /// When the promises were judged last.
+    judged: u64,
+    /// The spans by the last count.
+    spans: Stats,
+    /// Frames so far.
+    number: u64,
+    history: History,
+}
+
+impl Scene {
+    /// Nothing yet; the history takes so many bytes at most.
+    pub(crate) fn new(history_bytes: usize) -> Self {
+        Self {
+            nodes: Nodes::new(),
+            keys: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            gone: Vec::new(),
+            events: Vec::new(),
+            acts: Vec::new(),
+            promises: Promises::default(),
+            judged: 0,
+            spans: Stats::default(),
+            number: 0,
+            history: History::new(history_bytes),
+        }
+    }
+
+    /// Every process, by key.
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Something was seen at an address.
+    pub(crate) fn see(&mut self, at: u64, address: &Arc<str>, seen: Seen) {
+        if let Seen::Known(identity) = seen {
+            return self.meet(at, address, identity);
+        }
+        let Some(key) = self.keys.get(address).cloned() else { return };
+        if let Seen::Gone = seen {
+            self.keys.remove(address);
+            return self.forget(at, &key);
+        }
+        let Some(node) = self.nodes.get_mut(&key) else { return };
+        match seen {
+            Seen::Health(health) if node.health != health => {
+                (node.health, node.since) = (health, at);
+            }
+            Seen::Faults(on) if node.faults_on != on => node.faults_on = on,
+            Seen::View(view) => match serde_json::from_str::<Value>(&view) {
+                Ok(view) if view.is_object() => node.view = Some(exact(view)),
+                Ok(_) | Err(_) => return self.tell(at, key, "its view makes no sense".to_owned()),
+            },
+            Seen::Event(text) => return self.tell(at, key, text),
+            Seen::Health(_) | Seen::Faults(_) | Seen::Known(_) | Seen::Gone => return,
+        }
+        self.observe(at, &key);
+        self.changed.insert(key);
+    }
+
+    /// Has the promises judged by what a process is.
+    fn observe(&mut self, at: u64, key: &str) {
+        let Some(node) = self.nodes.get(key) else { return };
+        let observed = Observed {
+            key,
+            system: &node.system,
+            name: &node.name,
+            view: node.view.as_ref(),
+            reachable: node.health != Health::Unreachable,
+            started: node.started,
+            broken: node.faults != Faults::default(),
+        };
+        self.promises.seen(at, &observed);
+    }
+
+    fn tell(&mut self, at: u64, node: String, text: String) {
+        if self.events.len() < NEWS_LIMIT {
+            let text = shortened(text, EVENT_LIMIT);
+            self.events.push(Event { at, node, text });
+        }
+    }
+
+    /// A process says who it is. Another one at the same address takes its place; the same one
+    /// that has begun anew has no faults.
+    fn meet(&mut self, at: u64, address: &Arc<str>, identity: Identity) {
+        let role = shortened(identity.role, NAME_LIMIT);
+        let name = shortened(identity.name, NAME_LIMIT);
+        let system = role.split('-').next().unwrap_or_default().to_owned();
+        let key = format!("{system}/{name}");
+        if let Some(before) = self.keys.get(address).filter(|before| **before != key).cloned() {
+            self.forget(at, &before);
+        }
+        if self.nodes.len() >= NODES_LIMIT && !self.nodes.contains_key(&key) {
+            return;
+        }
+        let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host).to_owned();
+        let node = self.nodes.entry(key.clone()).or_insert_with(|| Node {
+            key: key.clone(),
+            system,
+            role: role.clone(),
+            name,
+            address: address.to_string(),
+            host: host.clone(),
+            health: Health::NotServing,
+            since: at,
+            started: identity.started,
+            faults_on: false,
+            faults: Faults::default(),
+            view: None,
+        });
+        // Two clocks never agree: only a younger process is another one.
+        let born = |one: Option<u64>, other: Option<u64>| {
+            one.zip(other).is_none_or(|(one, other)| other > one + 1_000)
+        };
+        if born(node.started, identity.started) {
+            node.started = identity.started;
+            node.faults = Faults::default();
+        }
+        (node.role, node.address, node.host) = (role, address.to_string(), host);
+        self.keys.insert(address.clone(), key.clone());
+        self.changed.insert(key);
+    }
+
+    fn forget(&mut self, at: u64, key: &str) {
+        if self.nodes.remove(key).is_some() {
+            self.promises.gone(at, key);
+            self.changed.remove(key);
+            self.gone.push(key.to_owned());
+        }
+    }
+
+    /// Faults were switched on or off through this console.
+    pub(crate) fn set_faults(&mut self, at: u64, key: &str, change: impl FnOnce(&mut Faults)) {
+        if let Some(node) = self.nodes.get_mut(key) {
+            change(&mut node.faults);
+            self.observe(at, key);
+            self.changed.insert(key.to_owned());
+        }
+    }
+
+    /// A user had the cluster do something.
+    pub(crate) fn acted(&mut self, act: Act) {
+        if act.ok {
+            self.promises.answered(act.at, act.system, &act.answer);
+        }
+        if self.acts.len() < NEWS_LIMIT {
+            self.acts.push(act);
+        }
+    }
+
+    /// What has changed since the last frame, as JSON; nothing if nothing has.
+    pub(crate) fn frame(&mut self, at: u64, spans: Option<Stats>) -> Option<(u64, Arc<str>)> {
+        self.expire(at);
+        if self.judged + JUDGE_MS <= at {
+            self.judged = at;
+            self.promises.tick(at);
+        }
+        let promises = self.promises.changed();
+        self.spans = spans.unwrap_or(self.spans);
+        let changed = std::mem::take(&mut self.changed);
+        let nodes = changed.iter().filter_map(|key| self.nodes.get(key)).collect::<Vec<_>>();
+        let (gone, events) = (std::mem::take(&mut self.gone), std::mem::take(&mut self.events));
+        let acts = std::mem::take(&mut self.acts);
+        let quiet = nodes.is_empty() && gone.is_empty() && events.is_empty() && acts.is_empty();
+        if quiet && promises.is_empty() && spans.is_none() {
+            return None;
+        }
+        self.number += 1;
+        let number = self.number;
+        let frame = Frame { at, number, nodes, gone, events, promises, acts, spans };
+        let frame = Arc::<str>::from(json(&frame));
+        if self.history.oldest().is_none() {
+            // There was nothing before the first.
+            let (nodes, promises, spans) = (Vec::new(), Vec::new(), Stats::default());
+            let nothing = Snapshot { at, nodes, promises, spans, oldest: at };
+            self.history.put_snapshot(at, json(&nothing).into());
+        }
+        self.history.put_frame(at, frame.clone());
+        if self.history.wants_snapshot(at) {
+            let snapshot = self.snapshot(at);
+            self.history.put_snapshot(at, snapshot);
+        }
+        Some((self.number, frame))
+    }
+
+    /// Who has not answered for long is not shown any more; a suspension ends by itself.
+    fn expire(&mut self, at: u64) {
+        let silent = |node: &&Node| {
+            node.health == Health::Unreachable && node.since.saturating_add(FORGET_MS) <= at
+        };
+        let silent = self.nodes.values().filter(silent).map(|node| node.key.clone());
+        for key in silent.collect::<Vec<_>>() {
+            self.keys.retain(|_, known| *known != key);
+            self.forget(at, &key);
+        }
+        for node in self.nodes.values_mut() {
+            if node.faults.suspended_until.take_if(|until| *until <= at).is_some() {
+                self.changed.insert(node.key.clone());
+            }
+        }
+    }
+
+    /// Everything that there is, as JSON.
+    pub(crate) fn snapshot(&self, at: u64) -> Arc<str> {
+        let oldest = self.history.oldest().unwrap_or(at);
+        let (nodes, promises) = (self.nodes.values().collect(), self.promises.all());
+        json(&Snapshot { at, nodes, promises, spans: self.spans, oldest }).into()
+    }
+
+    /// The frames of the last number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What was seen between two times, as JSON.
+    pub(crate) fn history(&self, from: u64, to: u64) -> Option<String> {
+        self.history.between(from, to)
+    }
+}
+
+fn json(of: &impl serde::Serialize) -> String {
+    serde_json::to_string(of).expect("strings for keys, and no numbers that JSON has not")
+}
+
+/// As many characters as there may be.
+fn shortened(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// The same with every whole number as text that JavaScript could not tell from another.
+fn exact(value: Value) -> Value {
+    match value {
+        Value::Number(number) if is_inexact(&number) => Value::String(number.to_string()),
+        Value::Array(values) => values.into_iter().map(exact).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, exact(value))).collect()
+        }
+        value @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => value,
+    }
+}
+
+fn is_inexact(number: &Number) -> bool {
+    number.as_u64().is_some_and(|number| number > EXACT)
+}

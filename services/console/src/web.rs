@@ -1,0 +1,263 @@
+//! What browsers ask: the page, the stream of what is seen, the history, acts and breakage.
+
+mod page;
+mod session;
+mod stream;
+mod traces;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use chassis::Shutdown;
+use chassis::channel::Connector;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, broadcast};
+
+use self::session::Session;
+use crate::act::{self, Break, Deed, Ring, Store};
+use crate::fleet::{Report, now};
+use crate::picture::Act;
+use crate::scene::Scene;
+use crate::traces::{Receiver, Stats, Traces};
+
+/// The longest request: a value of a mebibyte as JSON.
+const BODY_LIMIT: usize = 8 << 20;
+/// Frames that a viewer may lag behind before it is shown everything anew.
+const FRAMES_LIMIT: usize = 64;
+/// Acts at once.
+const ACTS_LIMIT: usize = 32;
+/// Milliseconds between two counts of the spans.
+const COUNT_MS: u64 = 1_000;
+/// How long an act waits for its turn.
+const TURN: Duration = Duration::from_secs(2);
+
+/// A frame's number and the frame as JSON.
+type Shown = (u64, Arc<str>);
+
+/// The console. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Console(Arc<Shared>);
+
+struct Shared {
+    connector: Connector,
+    session: Session,
+    scene: Mutex<Scene>,
+    traces: Arc<Mutex<Traces>>,
+    /// When the page was told last how many spans there are, and how many those were.
+    counted: Mutex<(u64, Stats)>,
+    frames: broadcast::Sender<Shown>,
+    acts: Semaphore,
+    shutdown: Shutdown,
+}
+
+impl Console {
+    pub(crate) fn new(
+        connector: &Connector,
+        token: Option<String>,
+        history_bytes: usize,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            connector: connector.clone(),
+            session: Session::new(token),
+            scene: Mutex::new(Scene::new(history_bytes)),
+            traces: Arc::default(),
+            counted: Mutex::default(),
+            frames: broadcast::Sender::new(FRAMES_LIMIT),
+            acts: Semaphore::new(ACTS_LIMIT),
+            shutdown,
+        }))
+    }
+
+    fn scene(&self) -> MutexGuard<'_, Scene> {
+        self.0.scene.lock().expect("no holder panics")
+    }
+
+    fn traces(&self) -> MutexGuard<'_, Traces> {
+        self.0.traces.lock().expect("no holder panics")
+    }
+
+    /// Where processes send their spans.
+    pub(crate) fn receiver(&self) -> Receiver<impl Fn() -> Duration + Send + Sync + 'static> {
+        Receiver::new(self.0.traces.clone(), || Duration::from_millis(now()))
+    }
+
+    /// Something was seen.
+    pub(crate) fn see(&self, report: Report) {
+        self.scene().see(now(), &report.address, report.seen);
+    }
+
+    /// Shows what has changed to whoever looks.
+    pub(crate) fn show(&self) {
+        let now = now();
+        let spans = self.count(now);
+        let mut scene = self.scene();
+        if let Some(frame) = scene.frame(now, spans) {
+            // An error means that nobody looks. Sent under the lock: a viewer that has just been
+            // given a snapshot misses nothing and sees nothing twice.
+            let _ = self.0.frames.send(frame);
+        }
+    }
+}
+
+impl Console {
+    /// How many spans there are, if that is other than a second ago.
+    fn count(&self, now: u64) -> Option<Stats> {
+        let mut counted = self.0.counted.lock().expect("no holder panics");
+        let (at, before) = *counted;
+        if now < at + COUNT_MS {
+            return None;
+        }
+        let stats = self.traces().stats(Duration::from_millis(now));
+        *counted = (now, stats);
+        (stats != before).then_some(stats)
+    }
+}
+
+/// Everything that browsers may ask for.
+pub(crate) fn pages(console: &Console) -> Router {
+    let guarded = Router::new()
+        .route("/events", get(stream::events))
+        .route("/history", get(history))
+        .route("/act/overlay/forward", post(forward))
+        .route("/act/raft/put", post(put))
+        .route("/act/raft/get", post(get_key))
+        .route("/act/raft/delete", post(delete))
+        .route("/act/chord/save", post(save))
+        .route("/act/chord/find", post(find))
+        .route("/act/chord/remove", post(remove))
+        .route("/act/chord/locate", post(locate))
+        .route("/break", post(break_node))
+        .route("/traces", get(traces::list))
+        .route("/traces/{id}", get(traces::one))
+        .route("/traces/{id}/otlp", get(traces::one_as_file))
+        .route("/traces.otlp", get(traces::some_as_file))
+        .route_layer(middleware::from_fn_with_state(console.clone(), session::guard));
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
+        .route("/session", get(session::session))
+        .route("/login", post(session::login))
+        .merge(guarded)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(console.clone(), session::same_site))
+        .layer(middleware::map_response(page::hardened))
+        .with_state(console.clone())
+}
+
+#[derive(Debug, Deserialize)]
+struct Span {
+    from: Option<u64>,
+    to: Option<u64>,
+}
+
+async fn history(State(console): State<Console>, Query(span): Query<Span>) -> Response {
+    let (from, to) = (span.from.unwrap_or(0), span.to.unwrap_or(u64::MAX));
+    match console.scene().history(from, to) {
+        Some(history) => ([(header::CONTENT_TYPE, "application/json")], history).into_response(),
+        None => refused(StatusCode::NOT_FOUND, "nothing was seen yet"),
+    }
+}
+
+macro_rules! deeds {
+    ($($name:ident: $deed:expr),* $(,)?) => {
+        $(async fn $name(console: State<Console>, headers: HeaderMap, body: Bytes) -> Response {
+            perform(console, &headers, &body, $deed).await
+        })*
+    };
+}
+
+deeds! {
+    forward: Deed::Forward,
+    put: |pair| Deed::Store(Store::Put(pair)),
+    get_key: |key| Deed::Store(Store::Get(key)),
+    delete: |key| Deed::Store(Store::Delete(key)),
+    save: |pair| Deed::Ring(Ring::Save(pair)),
+    find: |key| Deed::Ring(Ring::Find(key)),
+    remove: |key| Deed::Ring(Ring::Remove(key)),
+    locate: |key| Deed::Ring(Ring::Locate(key)),
+}
+
+/// Does what a user wants done, and tells every page.
+async fn perform<T: DeserializeOwned>(
+    State(console): State<Console>,
+    headers: &HeaderMap,
+    body: &[u8],
+    deed: impl FnOnce(T) -> Deed,
+) -> Response {
+    let deed = match read::<T>(headers, body) {
+        Ok(wanted) => deed(wanted),
+        Err((status, reason)) => return refused(status, &reason),
+    };
+    let Ok(Ok(_turn)) = tokio::time::timeout(TURN, console.0.acts.acquire()).await else {
+        return refused(StatusCode::TOO_MANY_REQUESTS, "too much is being done: try again soon");
+    };
+    let nodes = console.scene().nodes().clone();
+    let (outcome, took_us) = act::timed(deed.carry_out(&console.0.connector, &nodes)).await;
+    let ok = outcome.is_ok();
+    let answer = outcome.unwrap_or_else(|reason| json!({ "error": reason }));
+    let (system, text) = (deed.system(), deed.words());
+    let told = Act { at: now(), system, text, ok, answer: answer.clone() };
+    console.scene().acted(told);
+    match ok {
+        true => answered(&json!({ "ok": true, "answer": answer, "took_us": took_us })),
+        false => (StatusCode::BAD_GATEWAY, json_text(&answer)).into_response(),
+    }
+}
+
+/// Breaks or heals a process.
+async fn break_node(State(console): State<Console>, headers: HeaderMap, body: Bytes) -> Response {
+    let Break { node: key, fault } = match read(&headers, &body) {
+        Ok(wanted) => wanted,
+        Err((status, reason)) => return refused(status, &reason),
+    };
+    let node = console.scene().nodes().get(&key).cloned();
+    let Some(node) = node else {
+        return refused(StatusCode::NOT_FOUND, &format!("there is no {key}"));
+    };
+    let broken = act::break_it(&console.0.connector, &node, &fault).await;
+    let answer = broken.as_ref().err().map_or(Value::Null, |reason| json!({ "error": reason }));
+    let text = format!("{} {key}", fault.word());
+    let mut scene = console.scene();
+    if broken.is_ok() {
+        scene.set_faults(now(), &key, |faults| fault.mark(faults, now()));
+    }
+    scene.acted(Act { at: now(), system: "console", text, ok: broken.is_ok(), answer });
+    drop(scene);
+    match broken {
+        Ok(()) => answered(&json!({ "ok": true })),
+        Err(reason) => refused(StatusCode::BAD_GATEWAY, &reason),
+    }
+}
+
+/// A body that says it is JSON, and is what it should be. No form of another site says so.
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, (StatusCode, String)> {
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    if !kind.is_some_and(|kind| kind.starts_with(b"application/json")) {
+        let wrong = "content-type: application/json is wanted";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, wrong.to_owned()));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("the request makes no sense: {error}")))
+}
+
+fn json_text(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+fn answered(value: &Value) -> Response {
+    json_text(value)
+}
+
+fn refused(status: StatusCode, reason: &str) -> Response {
+    (status, json_text(&json!({ "error": reason }))).into_response()
+}
