@@ -128,5 +128,5 @@ pub(crate) struct Frame<'a> {
     pub(crate) spans: Option<Stats>,
 }
 
-/// Keys of processes by something.
+/// Processes by their keys.
 pub(crate) type Nodes = BTreeMap<String, Node>;

@@ -210,7 +210,7 @@ async fn perform<T: DeserializeOwned>(
     console.scene().acted(told);
     match ok {
         true => answered(&json!({ "ok": true, "answer": answer, "took_us": took_us })),
-        false => (StatusCode::BAD_GATEWAY, json_text(&answer)).into_response(),
+        false => (StatusCode::BAD_GATEWAY, answered(&answer)).into_response(),
     }
 }
 
@@ -250,14 +250,10 @@ fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, (Sta
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("the request makes no sense: {error}")))
 }
 
-fn json_text(value: &Value) -> Response {
+fn answered(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
-fn answered(value: &Value) -> Response {
-    json_text(value)
-}
-
 fn refused(status: StatusCode, reason: &str) -> Response {
-    (status, json_text(&json!({ "error": reason }))).into_response()
+    (status, answered(&json!({ "error": reason }))).into_response()
 }

@@ -46,7 +46,7 @@ pub(crate) enum Fault {
     Heal,
 }
 
-/// Breaks a process, or heals it. What then holds of it, at a time.
+/// Breaks a process, or heals it.
 pub(crate) async fn break_it(
     connector: &Connector,
     node: &Node,
