@@ -2,13 +2,11 @@
 
 import copy
 import pathlib
-import tempfile
 
 import manifests
 import pods
 import rpc
-import topology
-from harness import Broken, check, expect, until
+from harness import check, expect, until
 from store import CLUSTER, STORE
 
 OVERLAY = pathlib.Path("k8s/overlays/raft")
@@ -190,15 +188,7 @@ def has(port: int, key: str) -> bool:
 
 @check("the pods of the StatefulSet find each other, move to other addresses, and grow in number")
 def live() -> str:
-    topology.remove_pods()
-    with tempfile.TemporaryDirectory(prefix="ensemble-pods-") as folder:
-        group = pods.Pods(manifests.render(OVERLAY), pathlib.Path(folder))
-        try:
-            return lives(group)
-        except Exception as error:  # whatever it is, the pods know more
-            raise Broken(f"{error}\n{group.last_logs()}") from error
-        finally:
-            topology.remove_pods()
+    return pods.alive(OVERLAY, lives)
 
 
 def lives(group: pods.Pods) -> str:
@@ -206,31 +196,26 @@ def lives(group: pods.Pods) -> str:
     replicas = group.set["spec"]["replicas"]
     voter = 1
 
-    def ready(ordinal: int) -> None:
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            name = group.name(ordinal)
-            until(f"{probe} of {name} passes", 30, lambda it=probe: group.passes(ordinal, it))
-
     group.start(0, 10)
     until("the first is alive", 30, lambda: group.passes(0, "livenessProbe"))
     expect(not group.passes(0, "readinessProbe"), "one of three is ready without a majority")
     for ordinal in range(1, replicas):
         group.start(ordinal, 10 + ordinal)
     for ordinal in range(replicas):
-        ready(ordinal)
+        group.ready(ordinal)
     put(group.port(0), "before")
     # A rolling update: the last first, each with another address afterwards.
     for ordinal in reversed(range(replicas)):
         group.stop(ordinal)
         put(group.port((ordinal + 1) % replicas), f"while {ordinal} is away")
         group.start(ordinal, 20 + ordinal)
-        ready(ordinal)
+        group.ready(ordinal)
     # More replicas.
     for ordinal in (replicas, replicas + 1):
         group.start(ordinal, 10 + ordinal)
     everybody = dict.fromkeys(range(replicas + 2), voter)
     for ordinal in everybody:
-        ready(ordinal)
+        group.ready(ordinal)
         until(
             f"{group.name(ordinal)} knows all members",
             30,
@@ -248,6 +233,6 @@ def lives(group: pods.Pods) -> str:
     put(group.port(1), "after")
     # And more again, with the volume that is still there.
     group.start(replicas, 10 + replicas)
-    ready(replicas)
+    group.ready(replicas)
     expect(has(group.port(replicas), "after"), "the one that came back lacks what came after")
     return f"{replicas} pods, {replicas + 2}, {replicas}, {replicas + 1}"

@@ -4,23 +4,45 @@ probes and rights, on a network like a cluster's. What no cluster here can prove
 import json
 import pathlib
 import re
+import tempfile
+from collections.abc import Callable
 
 import manifests
 import topology
+from harness import Broken, until
 
 NETWORK = f"{topology.PROJECT}-pods"
 SUBNET = "10.244.77"
 
 
+def alive(overlay: pathlib.Path, lives: "Callable[[Pods], str]") -> str:
+    """What comes of the life of an overlay's pods, of which nothing is left."""
+    topology.remove_pods()
+    topology.command("docker", "network", "create", "--subnet", f"{SUBNET}.0/24", NETWORK)
+    with tempfile.TemporaryDirectory(prefix="ensemble-pods-") as folder:
+        group = Pods(manifests.render(overlay), pathlib.Path(folder))
+        try:
+            return lives(group)
+        except Exception as error:  # whatever it is, the pods know more
+            raise Broken(f"{error}\n{group.last_logs()}") from error
+        finally:
+            topology.remove_pods()
+
+
 class Pods:
-    """The pods of one StatefulSet."""
+    """The pods of one StatefulSet, or of one Deployment."""
 
     def __init__(self, resources: list[dict], volumes: pathlib.Path):
         self.volumes = volumes
-        self.set = manifests.of_kind(resources, "StatefulSet")[0]
+        self.set = manifests.workloads(resources)[0]
         self.spec = manifests.pod(self.set)
         self.container = self.spec["containers"][0]
-        topology.command("docker", "network", "create", "--subnet", f"{SUBNET}.0/24", NETWORK)
+        self.service = self.set["spec"].get("serviceName", self.set["metadata"]["name"])
+
+    @classmethod
+    def beside(cls, overlay: pathlib.Path) -> "Pods":
+        """Those of another overlay, which keep nothing, in the cluster that is there."""
+        return cls(manifests.render(overlay), pathlib.Path("/nowhere"))
 
     def name(self, ordinal: int) -> str:
         """The name of a pod."""
@@ -35,8 +57,11 @@ class Pods:
         fields = {"metadata.name": self.name(ordinal), "status.podIP": address}
         found: dict[str, str] = {}
         for each in self.container["env"]:
-            if "valueFrom" in each:
-                found[each["name"]] = fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+            source = each.get("valueFrom", {})
+            if source.get("secretKeyRef", {}).get("optional"):
+                continue
+            if source:
+                found[each["name"]] = fields[source["fieldRef"]["fieldPath"]]
             else:
                 known = dict(found)
                 found[each["name"]] = re.sub(
@@ -66,7 +91,7 @@ class Pods:
             "--label": f"{topology.PROJECT}=pod",
             "--hostname": self.name(ordinal),
             "--network": NETWORK,
-            "--network-alias": f"{self.name(ordinal)}.{self.set['spec']['serviceName']}",
+            "--network-alias": f"{self.name(ordinal)}.{self.service}",
             "--ip": address,
             "--publish": f"127.0.0.1::{port}",
             "--user": f"{security['runAsUser']}:{security['runAsGroup']}",
@@ -75,6 +100,7 @@ class Pods:
             "--memory": self.container["resources"]["limits"]["memory"].removesuffix("i"),
         }
         words = [word for pair in options.items() for word in pair]
+        words += ["--network-alias", self.service]
         words += [word for each in mounts for word in ("--volume", each)]
         for name, value in self.environment(ordinal, address).items():
             words += ["--env", f"{name}={value}"]
@@ -112,6 +138,17 @@ class Pods:
         except RuntimeError:
             return False
         return True
+
+    def ready(self, ordinal: int) -> int:
+        """Waits until a pod is ready, and tells its port."""
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            name = self.name(ordinal)
+            until(f"{probe} of {name} passes", 30, lambda it=probe: self.passes(ordinal, it))
+        return self.port(ordinal)
+
+    def logs(self, ordinal: int) -> str:
+        """Every line that a pod has written."""
+        return topology.command("docker", "logs", self.docker_name(ordinal))
 
     def last_logs(self) -> str:
         """The last lines of every pod there is."""

@@ -38,7 +38,8 @@ def compose(*arguments: str, seconds: float = 60) -> str:
 def ports() -> dict[str, int]:
     """The port of each service, published on loopback under the same number."""
     services = topology.description(*PROFILE)["services"]
-    return {name: int(services[name]["ports"][0]["published"]) for name in sorted(services)}
+    ours = sorted(name for name in services if name.startswith("chord-"))
+    return {name: int(services[name]["ports"][0]["published"]) for name in ours}
 
 
 def nodes() -> list[str]:

@@ -1,15 +1,12 @@
 """What the manifests of the hash ring promise: pods come and go, and no key is lost."""
 
 import pathlib
-import tempfile
 import time
 
-import manifests
 import pods
 import ring
 import rpc
-import topology
-from harness import Broken, check, expect, until
+from harness import check, expect
 
 OVERLAY = pathlib.Path("k8s/overlays/chord")
 # As many as keep a key, of which all but one may die at once.
@@ -18,29 +15,13 @@ COPIES = 3
 
 @check("the pods of the ring grow in number, crash and shrink under load, and no key is lost")
 def live() -> str:
-    topology.remove_pods()
-    with tempfile.TemporaryDirectory(prefix="ensemble-pods-") as folder:
-        group = pods.Pods(manifests.render(OVERLAY), pathlib.Path(folder))
-        try:
-            return lives(group)
-        except Exception as error:  # whatever it is, the pods know more
-            raise Broken(f"{error}\n{group.last_logs()}") from error
-        finally:
-            topology.remove_pods()
+    return pods.alive(OVERLAY, lives)
 
 
 def started(group: pods.Pods, ordinal: int) -> int:
     """Starts a pod as a StatefulSet does, waits until it is ready, and tells its port."""
     group.start(ordinal, 10 + ordinal)
-    return ready(group, ordinal)
-
-
-def ready(group: pods.Pods, ordinal: int) -> int:
-    """Waits until a pod is ready, and tells its port."""
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        name = group.name(ordinal)
-        until(f"{probe} of {name} passes", 30, lambda it=probe: group.passes(ordinal, it))
-    return group.port(ordinal)
+    return group.ready(ordinal)
 
 
 def neighbours(at: dict[str, int], known: rpc.Schema) -> list[str]:
@@ -76,7 +57,7 @@ def lives(group: pods.Pods) -> str:
         for ordinal in ordinals:
             group.revive(ordinal)
         for ordinal in ordinals:
-            everybody[group.name(ordinal)] = ready(group, ordinal)
+            everybody[group.name(ordinal)] = group.ready(ordinal)
         mended = ring.mended(list(everybody.values()))
         load.at = dict(everybody)
         slowest = 0.0

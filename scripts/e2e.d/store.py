@@ -34,7 +34,7 @@ def compose(*arguments: str, seconds: float = 60) -> str:
 def ports() -> dict[str, int]:
     """The port of each node, published on loopback under the same number."""
     services = topology.description(*PROFILE)["services"]
-    told = next(iter(services.values()))["environment"]["RAFT_MEMBERS"]
+    told = services[node_of(1)]["environment"]["RAFT_MEMBERS"]
     return {name: int(port) for name, port in re.findall(r"=([\w-]+):(\d+)", told)}
 
 

@@ -124,9 +124,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<Vec<Section>> {
     let programs = Programs::find(cli.binaries.clone())?;
     let pace = if cli.quick { Pace::QUICK } else { Pace::THOROUGH };
     let mut sections = Vec::new();
-    let parts = Part::value_variants().iter();
-    for part in parts.filter(|part| cli.only.is_empty() || cli.only.contains(part)) {
-        eprintln!("measuring {part:?} …");
+    for part in program::turns(&cli.only) {
         sections.extend(match part {
             Part::Paths => paths::measure(pace).await.context("paths")?,
             Part::Deaths => deaths::measure(pace).await.context("deaths")?,

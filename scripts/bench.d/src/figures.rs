@@ -13,10 +13,14 @@ use crate::spread::Spread;
 pub(crate) enum Goal {
     /// Ours is at least so many times the peer's.
     RatioAtLeast(f64),
+    /// Ours is at most so many times the peer's.
+    RatioAtMost(f64),
     /// Ours differs from the peer's by at most this part of it.
     RatioWithin(f64),
     /// Ours is at most so much.
     AtMost(f64),
+    /// Ours is at least so much.
+    AtLeast(f64),
 }
 
 /// One line.
@@ -71,8 +75,10 @@ impl Figure {
     fn reaches(&self, goal: Goal) -> Option<bool> {
         Some(match goal {
             Goal::RatioAtLeast(least) => self.ratio?.median >= least,
+            Goal::RatioAtMost(most) => self.ratio?.median <= most,
             Goal::RatioWithin(part) => (self.ratio?.median - 1.0).abs() <= part,
             Goal::AtMost(most) => self.ours? <= most,
+            Goal::AtLeast(least) => self.ours? >= least,
         })
     }
 
@@ -97,8 +103,10 @@ impl Figure {
         });
         let words = |goal: Goal| match goal {
             Goal::RatioAtLeast(least) => format!("ratio ≥ {least}"),
+            Goal::RatioAtMost(most) => format!("ratio ≤ {most}"),
             Goal::RatioWithin(part) => format!("ratio 1 ± {part}"),
             Goal::AtMost(most) => format!("≤ {} {}", number(most), self.unit),
+            Goal::AtLeast(least) => format!("≥ {} {}", number(least), self.unit),
         };
         let mut goals: Vec<_> = self.goal.map(words).into_iter().collect();
         if let Some(aim) = self.aim.map(words) {
@@ -118,8 +126,10 @@ impl Figure {
         let spread = |Spread { median, least, most }: Spread| json!([least, median, most]);
         let goal = |goal: Goal| match goal {
             Goal::RatioAtLeast(least) => json!({ "ratio_at_least": least }),
+            Goal::RatioAtMost(most) => json!({ "ratio_at_most": most }),
             Goal::RatioWithin(part) => json!({ "ratio_within": part }),
             Goal::AtMost(most) => json!({ "ours_at_most": most }),
+            Goal::AtLeast(least) => json!({ "ours_at_least": least }),
         };
         json!({
             "what": self.what,
@@ -255,6 +265,10 @@ mod tests {
         assert_eq!(figure.verdict(), None);
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(0.9)).verdict(), Some("reached"));
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(1.0)).verdict(), Some("missed"));
+        assert_eq!(figure.clone().goal(Goal::RatioAtMost(0.9)).verdict(), Some("reached"));
+        assert_eq!(figure.clone().goal(Goal::RatioAtMost(0.8)).verdict(), Some("missed"));
+        assert_eq!(figure.clone().goal(Goal::AtLeast(90.0)).verdict(), Some("reached"));
+        assert_eq!(figure.clone().goal(Goal::AtLeast(91.0)).verdict(), Some("missed"));
         assert_eq!(figure.clone().goal(Goal::RatioWithin(0.11)).verdict(), Some("reached"));
         assert_eq!(figure.clone().goal(Goal::RatioWithin(0.09)).verdict(), Some("missed"));
         let above = Figure::of("hops", "", 111.0).against(100.0);

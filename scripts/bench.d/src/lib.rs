@@ -5,6 +5,7 @@
 //! and runs the programs in `src/bin`.
 
 pub mod chord;
+pub mod console;
 mod figures;
 mod load;
 pub mod overlay;

@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use proto::documents;
 use proto::documents::overlay_node_client::OverlayNodeClient;
 use proto::ensemble::overlay::v1 as pb;
 use proto::ensemble::overlay::v1::overlay_service_client::OverlayServiceClient;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 

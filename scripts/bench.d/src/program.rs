@@ -1,9 +1,11 @@
 //! How a benchmark runs: until it is done, told to stop, or out of time.
 
+use std::fmt::Debug;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Longer than a whole run takes, even on a busy machine.
@@ -34,4 +36,14 @@ pub(crate) async fn uninterrupted<T>(
         _ = hang_up.recv() => bail!("the terminal is gone"),
         () = tokio::time::sleep(DEADLINE) => bail!("not done after {DEADLINE:?}"),
     }
+}
+
+/// What is measured: these parts, or all if none is named. Each is told when its turn comes.
+pub(crate) fn turns<P>(only: &[P]) -> impl Iterator<Item = &'static P>
+where
+    P: ValueEnum + PartialEq + Debug + 'static,
+{
+    let all = P::value_variants().iter();
+    let chosen = all.filter(move |part| only.is_empty() || only.contains(part));
+    chosen.inspect(|part| eprintln!("measuring {part:?} …"))
 }

@@ -122,9 +122,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<Vec<Section>> {
     let programs = Programs::find(cli)?;
     let pace = if cli.quick { Pace::QUICK } else { Pace::THOROUGH };
     let mut sections = vec![disk::measure(programs.data.path())?];
-    let parts = Part::value_variants().iter();
-    for part in parts.filter(|part| cli.only.is_empty() || cli.only.contains(part)) {
-        eprintln!("measuring {part:?} …");
+    for part in program::turns(&cli.only) {
         sections.extend(match part {
             Part::Throughput => throughput::measure(&programs, pace).await.context("throughput")?,
             Part::FailOver => vec![fail_over::measure(&programs, pace).await.context("fail-over")?],

@@ -47,7 +47,7 @@ struct Relay {
 }
 
 /// Ends this process when its standard input closes: whoever started it is gone.
-fn tie() -> anyhow::Result<()> {
+pub(crate) fn tie() -> anyhow::Result<()> {
     let watch = || {
         let mut stdin = io::stdin().lock();
         while !matches!(stdin.read(&mut [0; 64]), Ok(0) | Err(_)) {}

@@ -26,6 +26,13 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
     Ok(Memory { resident, proportional })
 }
 
+/// The most MiB that were resident in a process, since its start or since that was forgotten.
+pub(crate) fn peak(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).context(path)?;
+    mebibytes(&text, "VmHWM:").context("no VmHWM in status")
+}
+
 fn mebibytes(text: &str, field: &str) -> Option<f64> {
     let value = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: f64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -111,6 +118,7 @@ mod tests {
     fn this_very_process_costs_something() {
         let me = std::process::id();
         assert!(memory(me).unwrap().resident > 0.1);
+        assert!(peak(me).unwrap() > 0.1);
         // In ticks, where a thread of another test ends meanwhile: that takes some work to see.
         let started = Instant::now();
         while processor_time(me).unwrap().is_zero() {

@@ -13,14 +13,18 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tonic::transport::{Channel, Endpoint};
+use tonic::body::Body;
+use tonic::transport::channel::ResponseFuture;
+use tonic::transport::{self, Endpoint};
 use tonic::{ConnectError, Status, TimeoutExpired};
 use tower::Service;
 
-use crate::Tls;
+use crate::{Tls, telemetry};
 
 /// Bytes of a message that are taken off the wire before the reader has asked for them.
 const WINDOW: u32 = 1 << 20;
+/// How long a channel that connects by itself tries at a time.
+const LAZY_PATIENCE: Duration = Duration::from_secs(2);
 /// How generated clients begin the message of a status, which then has no source, when the channel
 /// takes no call.
 const NOT_READY: &str = "Service was not ready";
@@ -41,27 +45,104 @@ impl Connector {
         self.tls.as_ref()
     }
 
+    /// Whether this process speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Connects to `host:port` and does not return before the connection stands.
     ///
     /// # Errors
     ///
     /// When `address` is malformed, or there is no connection before the deadline.
     pub async fn connect(&self, address: &str, deadline: Duration) -> anyhow::Result<Channel> {
-        // TLS is the connector's own affair, so the scheme is plain either way.
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .with_context(|| format!("{address}: not a host and port, such as 127.0.0.1:50051"))?
-            .connect_timeout(deadline)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(2 * WINDOW)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5));
+        let endpoint = endpoint(address)?.connect_timeout(deadline);
         let connecting = endpoint.connect_with_connector(self.clone());
         match tokio::time::timeout(deadline, connecting).await {
-            Ok(Ok(channel)) => Ok(channel),
+            Ok(Ok(channel)) => Ok(Channel(channel)),
             Ok(Err(error)) => anyhow::bail!("{address}: {}", root_cause(&error)),
             Err(_) => anyhow::bail!("{address}: no connection within {deadline:?}"),
         }
+    }
+
+    /// A channel to `http://HOST:PORT`, in clear text, or to `https://HOST:PORT`, by mutual TLS.
+    /// It connects when it is first used, and again whenever it must; `deadline` is the longest
+    /// that a call takes.
+    ///
+    /// # Errors
+    ///
+    /// When `url` is malformed, or wants certificates that this process does not have.
+    pub fn lazily(&self, url: &str, deadline: Duration) -> anyhow::Result<Channel> {
+        let tls = self.tls.clone().filter(|_| is_by_tls(url).unwrap_or(false));
+        anyhow::ensure!(
+            tls.is_some() || !is_by_tls(url)?,
+            "{url}: there are no certificates; set CHASSIS_TLS_DIR, or give http://HOST:PORT"
+        );
+        let endpoint = endpoint(address_of(url)?.1)?;
+        let endpoint = endpoint.connect_timeout(deadline.min(LAZY_PATIENCE)).timeout(deadline);
+        Ok(Channel(endpoint.connect_with_connector_lazy(Self { tls })))
+    }
+}
+
+/// What every channel has. TLS is the connector's own affair, so the scheme is plain either way.
+fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .with_context(|| format!("{address}: not a host and port, such as 127.0.0.1:50051"))?;
+    Ok(endpoint
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5)))
+}
+
+/// Whether `http://HOST:PORT` or `https://HOST:PORT` wants TLS.
+///
+/// # Errors
+///
+/// It is neither.
+pub fn is_by_tls(url: &str) -> anyhow::Result<bool> {
+    Ok(address_of(url)?.0)
+}
+
+/// Whether it wants TLS, and the host and port.
+fn address_of(url: &str) -> anyhow::Result<(bool, &str)> {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let address = rest.strip_suffix('/').unwrap_or(rest);
+    let by_tls = match scheme {
+        "http" => Some(false),
+        "https" => Some(true),
+        _ => None,
+    };
+    let by_tls = by_tls.filter(|_| is_address(address));
+    let wrong = || format!("{url}: give http://HOST:PORT, or https://HOST:PORT for mutual TLS");
+    Ok((by_tls.with_context(wrong)?, address))
+}
+
+/// A connection to another process. Clones share it. Every call carries the span in whose scope it
+/// is made.
+#[derive(Clone, Debug)]
+pub struct Channel(transport::Channel);
+
+impl Channel {
+    /// As tonic knows it.
+    pub(crate) fn into_inner(self) -> transport::Channel {
+        self.0
+    }
+}
+
+impl Service<http::Request<Body>> for Channel {
+    type Response = http::Response<Body>;
+    type Error = transport::Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> ResponseFuture {
+        telemetry::carry(request.headers_mut());
+        self.0.call(request)
     }
 }
 

@@ -167,7 +167,10 @@ impl<P: Protocol, W: World<P>> Driver<P, W> {
                     Item::Input(Input::Message(from, message)) => self.arrive(from, message),
                     Item::Input(input) => self.step(input),
                     // An error means that the onlooker did not wait.
-                    Item::Look(answer) => drop(answer.send(self.protocol.view())),
+                    Item::Look(answer) => {
+                        let now = Instant::now() - self.started;
+                        drop(answer.send(self.protocol.view_at(now)));
+                    }
                 }
             }
             self.ring();

@@ -12,5 +12,6 @@ pub static HOST: Role = Role {
     variables: ("HOST_", &[]),
     arguments: &[],
     address: |_| Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 50050))),
+    beside: |_| Ok(None),
     start: |chassis: Chassis| Box::pin(chassis.serve(Services::default(), std::future::pending())),
 };

@@ -15,10 +15,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::Status;
-use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
-use crate::channel::Connector;
+use crate::channel::{Channel, Connector};
+use crate::traffic::Counter;
 
 /// Messages that wait for the stream.
 const QUEUE_LIMIT: usize = 4096;
@@ -57,11 +57,13 @@ impl<M> Debug for Link<M> {
 }
 
 impl<M: Message + 'static> Link<M> {
-    /// Starts to keep a link to the peer at `address`. `open` makes the stream on a channel and
-    /// returns when it has ended; `tell` hears what becomes of it.
+    /// Starts to keep a link to the peer at `address`, which counts what it carries with `sent`.
+    /// `open` makes the stream on a channel and returns when it has ended; `tell` hears what
+    /// becomes of it.
     pub fn keep<F, T>(
         connector: Connector,
         address: String,
+        sent: Counter,
         open: impl Fn(Channel, Outgoing<M>) -> F + Send + 'static,
         tell: impl Fn(LinkEvent) -> T + Send + 'static,
     ) -> Self
@@ -71,8 +73,8 @@ impl<M: Message + 'static> Link<M> {
     {
         let (queue, receiver) = mpsc::channel(QUEUE_LIMIT);
         let link = Self { queue, waiting: Arc::default(), nudge: Arc::default() };
-        let outgoing =
-            Outgoing { queue: Arc::new(Mutex::new(receiver)), waiting: link.waiting.clone() };
+        let queue = Arc::new(Mutex::new(receiver));
+        let outgoing = Outgoing { queue, waiting: link.waiting.clone(), sent };
         let nudge = link.nudge.clone();
         tokio::spawn(async move {
             let mut backoff = LEAST_BACKOFF;
@@ -139,11 +141,14 @@ impl<M: Message + 'static> Link<M> {
 pub struct Outgoing<M> {
     queue: Arc<Mutex<mpsc::Receiver<M>>>,
     waiting: Arc<AtomicUsize>,
+    /// What was taken by a connection.
+    sent: Counter,
 }
 
 impl<M> Clone for Outgoing<M> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), waiting: self.waiting.clone() }
+        let Self { queue, waiting, sent } = self;
+        Self { queue: queue.clone(), waiting: waiting.clone(), sent: sent.clone() }
     }
 }
 
@@ -175,6 +180,7 @@ impl<M: Message> Stream for Outgoing<M> {
         let message = std::task::ready!(queue.poll_recv(context));
         if let Some(message) = &message {
             self.waiting.fetch_sub(message.encoded_len(), Ordering::Relaxed);
+            self.sent.count();
         }
         Poll::Ready(message)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -15,9 +15,10 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::{error, info};
 
 use crate::channel::Connector;
+use crate::logs::Logs;
 use crate::settings::{self, Common, Environment, Settings, Variable};
 use crate::telemetry::Telemetry;
-use crate::{Events, Faults, Shutdown, Tls, health, telemetry};
+use crate::{Events, Faults, Shutdown, Tls, Traffic, health, telemetry};
 
 /// The highest limit on connections.
 const CONNECTION_LIMIT: usize = 1 << 20;
@@ -38,6 +39,8 @@ pub struct Role {
     pub arguments: &'static [&'static str],
     /// Where it listens with these variables.
     pub address: fn(&Environment) -> anyhow::Result<SocketAddr>,
+    /// Where it listens besides, with these variables.
+    pub beside: fn(&Environment) -> anyhow::Result<Option<SocketAddr>>,
     /// Runs it.
     pub start: fn(Chassis) -> Start,
 }
@@ -78,6 +81,10 @@ pub struct Chassis {
     pub connector: Connector,
     /// What onlookers are told.
     pub events: Events,
+    /// What its links carry, for onlookers.
+    pub traffic: Traffic,
+    /// Its log, for onlookers.
+    pub(crate) logs: Logs,
     /// Faults that are switched on.
     pub faults: Faults,
     /// Metrics and traces.
@@ -170,13 +177,12 @@ fn process(role: &'static Role, environment: Environment) -> anyhow::Result<Exit
     }
     let runtime = runtime.enable_all().build().context("starting the runtime")?;
     let code = runtime.block_on(async {
-        let telemetry = Arc::new(Telemetry::start(role.name, &common, &environment)?);
-        let result = live(role, address, common, environment, telemetry.clone()).await;
+        let logs = telemetry::log(role.name, &common)?;
+        let result = live(role, address, common, environment, logs).await;
         match &result {
             Ok(()) => info!("stopped"),
             Err(reason) => error!(reason = format!("{reason:#}"), "cannot go on"),
         }
-        telemetry.flush().await;
         Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     });
     // Blocking work that is still going on must not keep the process.
@@ -189,7 +195,7 @@ async fn live(
     address: SocketAddr,
     common: Common,
     environment: Environment,
-    telemetry: Arc<Telemetry>,
+    logs: Logs,
 ) -> anyhow::Result<()> {
     let tls = match &common.tls_dir {
         Some(folder) => Some(Tls::read(Path::new(folder))?),
@@ -197,36 +203,57 @@ async fn live(
     };
     refuse_clear_text(address, tls.is_some())?;
     let shutdown = Shutdown::listen(common.tied == settings::Switch::On)?;
+    let connector = Connector::new(tls);
+    let telemetry = Arc::new(Telemetry::start(role.name, &environment, &connector)?);
     let chassis = Chassis {
         role: role.name,
         address,
-        connector: Connector::new(tls),
+        connector,
         events: Events::default(),
+        traffic: Traffic::default(),
+        logs,
         faults: Faults::default(),
-        telemetry,
+        telemetry: telemetry.clone(),
         shutdown,
         common,
         environment,
     };
-    (role.start)(chassis).await
+    let result = (role.start)(chassis).await;
+    telemetry.flush().await;
+    result
 }
 
 /// Without certificates anyone who reaches the port is served, so it must be one that only this
 /// machine or a private network reaches.
-fn refuse_clear_text(address: SocketAddr, tls: bool) -> anyhow::Result<()> {
-    let private = match address.ip().to_canonical() {
-        std::net::IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        std::net::IpAddr::V6(ip) => {
-            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-        }
-    };
-    if !tls && !private {
-        bail!(
-            "{address}: neither loopback nor a private address, and there are no certificates; \
-             set CHASSIS_TLS_DIR (`ensemble certs` makes its files) or listen elsewhere"
-        );
+pub(crate) fn refuse_clear_text(address: SocketAddr, tls: bool) -> anyhow::Result<()> {
+    if tls || is_private(address.ip()) {
+        return Ok(());
     }
-    Ok(())
+    let everywhere = address.ip().is_unspecified();
+    let public = match everywhere {
+        true => public_address(address.is_ipv4())?,
+        false => Some(address.ip()),
+    };
+    let Some(public) = public else { return Ok(()) };
+    let leads = if everywhere { format!(" leads to {public}, which is") } else { ":".to_owned() };
+    bail!(
+        "{address}{leads} neither loopback nor a private address, and there are no certificates; \
+         set CHASSIS_TLS_DIR (`ensemble certs` makes its files) or listen elsewhere"
+    );
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// An address of this machine that others reach from anywhere.
+fn public_address(only_v4: bool) -> anyhow::Result<Option<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs().context("cannot tell this machine's addresses")?;
+    let mut addresses = interfaces.iter().map(|interface| interface.ip());
+    Ok(addresses.find(|ip| !is_private(*ip) && (ip.is_ipv4() || !only_v4)))
 }
 
 /// A thousand connections need a thousand descriptors, and many shells allow 1,024 by default.
@@ -255,7 +282,9 @@ fn help(role: &Role) -> String {
     let _ = writeln!(
         text,
         "OTEL_EXPORTER_OTLP_ENDPOINT, and the other standard OTEL_ variables\n    \
-         Where traces and metrics are exported to by gRPC; nothing is exported when unset."
+         Where traces and metrics are exported to by gRPC: http://HOST:PORT, or https://HOST:PORT\n    \
+         for mutual TLS. OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is for traces alone,\n    \
+         OTEL_EXPORTER_OTLP_METRICS_ENDPOINT for metrics. What has none is not exported."
     );
     text
 }

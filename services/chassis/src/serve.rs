@@ -33,7 +33,7 @@ use crate::calls::Calls;
 use crate::channel::Stream;
 use crate::faults::Switchboard;
 use crate::observe::{Look, Observer};
-use crate::role::listen_error;
+use crate::role::{listen_error, refuse_clear_text};
 use crate::telemetry::Telemetry;
 use crate::{Chassis, Inbox, Services, Shutdown, Switch, Tls};
 
@@ -72,6 +72,7 @@ impl Chassis {
         seen: impl Fn(P::View) + Send + Sync + 'static,
         driver: impl Future<Output = anyhow::Result<Infallible>>,
     ) -> anyhow::Result<()> {
+        self.telemetry.call(node);
         let looking = inbox.clone();
         let look: Look = Arc::new(move || {
             let inbox = looking.clone();
@@ -90,6 +91,8 @@ impl Chassis {
             node: node.into(),
             started: Instant::now(),
             events: self.events.clone(),
+            traffic: self.traffic.clone(),
+            logs: self.logs.clone(),
             look,
             shutdown: self.shutdown.clone(),
         };
@@ -132,6 +135,10 @@ impl Chassis {
         let calls = Arc::new(Calls::new(&self.telemetry)?);
         let mut services = with_reflection(services.with(health_server))?;
         let beside = services.beside.take();
+        if let Some((address, _)) = &beside {
+            refuse_clear_text(*address, self.connector.tls().is_some())?;
+        }
+        let pages = services.pages.clone();
         let router = router(services, &self.telemetry, refresh.clone());
         let listener = listen(self.address, &self.shutdown).await?;
         let tls = self.connector.tls().cloned();
@@ -140,6 +147,7 @@ impl Chassis {
             tls: tls.clone(),
             limit: Arc::new(Semaphore::new(self.common.connections)),
             router,
+            pages,
             calls,
             shutdown: self.shutdown.clone(),
         };
@@ -227,7 +235,8 @@ fn router(services: Services, telemetry: &Arc<Telemetry>, refresh: Option<Refres
         }
     };
     let routes = services.routes.prepare().into_axum_router();
-    routes.route("/metrics", axum::routing::get(metrics)).merge(services.pages)
+    let routes = routes.route("/metrics", axum::routing::get(metrics));
+    services.pages.into_iter().fold(routes, Router::merge)
 }
 
 async fn keep_metrics_fresh(refresh: Refresh) {
@@ -295,6 +304,8 @@ struct Acceptor {
     tls: Option<Tls>,
     limit: Arc<Semaphore>,
     router: Router,
+    /// What of it they are shown who have no certificate.
+    pages: Option<Router>,
     calls: Arc<Calls>,
     shutdown: Shutdown,
 }
@@ -308,6 +319,7 @@ impl Acceptor {
             tls: self.tls.clone(),
             limit: self.limit.clone(),
             router: routes.prepare().into_axum_router(),
+            pages: None,
             calls: self.calls.clone(),
             shutdown: self.shutdown.clone(),
         }))
@@ -333,6 +345,7 @@ impl Acceptor {
                             peer,
                             tls: self.tls.clone(),
                             router: self.router.clone(),
+                            pages: self.pages.clone(),
                             calls: self.calls.clone(),
                             shutdown: self.shutdown.clone(),
                         };
@@ -362,24 +375,33 @@ struct Connection {
     peer: SocketAddr,
     tls: Option<Tls>,
     router: Router,
+    pages: Option<Router>,
     calls: Arc<Calls>,
     shutdown: Shutdown,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(mut self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(stream),
             Some(tls) => {
-                let accepting = TlsAcceptor::from(tls.server()).accept(stream);
+                let pages = self.pages.take();
+                let config = if pages.is_some() { tls.open_server() } else { tls.server() };
+                let accepting = TlsAcceptor::from(config).accept(stream);
                 let mut shutdown = self.shutdown.clone();
                 let accepted = tokio::select! {
                     accepted = tokio::time::timeout(FIRST_REQUEST_DEADLINE, accepting) => accepted,
                     () = shutdown.requested() => return,
                 };
                 match accepted {
-                    Ok(Ok(stream)) => Box::new(stream),
+                    Ok(Ok(stream)) => {
+                        if let (Some(pages), None) = (pages, stream.get_ref().1.peer_certificates())
+                        {
+                            self.router = pages;
+                        }
+                        Box::new(stream)
+                    }
                     Ok(Err(error)) => {
                         warn!(peer = %self.peer, %error, "no TLS with this peer");
                         return;

@@ -24,7 +24,7 @@ pub struct Services {
     /// Services that are not always ready.
     pub(crate) ready: Vec<(&'static str, watch::Receiver<bool>)>,
     /// What browsers are shown on the same port.
-    pub(crate) pages: Router,
+    pub(crate) pages: Option<Router>,
     /// Services at another address, and nothing else there.
     pub(crate) beside: Option<(SocketAddr, Routes)>,
 }
@@ -64,10 +64,11 @@ impl Services {
         self.with(service)
     }
 
-    /// Adds what browsers are shown on the same port.
+    /// Shows this to browsers on the same port. They have no certificates: with TLS they are shown
+    /// this, and nothing else.
     #[must_use]
     pub fn with_pages(mut self, pages: Router) -> Self {
-        self.pages = self.pages.merge(pages);
+        self.pages = Some(pages);
         self
     }
 

@@ -1,26 +1,26 @@
 //! Logs, metrics and traces. Logs go to standard output; `/metrics` shows Prometheus text; traces
-//! and metrics are exported by OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+//! and metrics are exported by OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` says, or the variable of
+//! either.
 
+mod export;
+mod span;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
-use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
-use opentelemetry::trace::{
-    SpanContext, SpanId, SpanKind, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-    Tracer as _, TracerProvider as _,
-};
-use opentelemetry::{Context, KeyValue, trace};
-use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry::trace::{SpanKind, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use protocols::Trace;
 use serde_json::{Map, Value};
-use tonic::metadata::{KeyRef, MetadataMap};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -31,6 +31,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::export::Signal;
+pub(crate) use self::span::{Parent, carry};
+pub use self::span::{Span, Spans, decode_trace, encode_trace};
+use crate::channel::Connector;
+use crate::logs::Logs;
 use crate::settings::{Common, Environment, LogFormat};
 
 /// Names of attributes and metrics: they are an interface, so they stand in one place.
@@ -45,14 +50,14 @@ pub mod names {
     pub const NODE: &str = "ensemble.node";
     /// Attribute: why a share is missing in an answer.
     pub const MISSING: &str = "ensemble.missing";
+    /// Attribute: the place of an entry in the log.
+    pub const RAFT_INDEX: &str = "ensemble.raft.index";
     /// Histogram: seconds from a call's arrival to its last byte.
     pub const RPC_DURATION: &str = "rpc.server.call.duration";
     /// Counter: messages for a peer that were lost because its link was full.
     pub const LINK_LOST: &str = "ensemble.link.lost";
 }
 
-/// Where a collector takes traces and metrics by gRPC.
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// How long the last export may take when the process ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -62,6 +67,8 @@ pub struct Telemetry {
     registry: prometheus::Registry,
     metrics: SdkMeterProvider,
     traces: Option<(SdkTracerProvider, SdkTracer)>,
+    /// The process within its system, as soon as that is known.
+    node: OnceLock<Arc<str>>,
     /// Whether metrics are pushed to a collector.
     pub(crate) pushes: bool,
 }
@@ -69,12 +76,9 @@ pub struct Telemetry {
 impl Telemetry {
     pub(crate) fn start(
         role: &'static str,
-        common: &Common,
         environment: &Environment,
+        connector: &Connector,
     ) -> anyhow::Result<Self> {
-        log(role, common)?;
-        let endpoint = environment.get(ENDPOINT);
-        let pushes = endpoint.is_some() && environment.get("OTEL_SDK_DISABLED") != Some("true");
         let mut resource = Resource::builder();
         if environment.get("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name(role);
@@ -88,20 +92,20 @@ impl Telemetry {
             .context("starting the Prometheus exporter")?;
         let mut metrics =
             SdkMeterProvider::builder().with_reader(exporter).with_resource(resource.clone());
-        let mut traces = None;
-        if pushes {
-            let wrong = || format!("{ENDPOINT}={}", endpoint.unwrap_or_default());
-            let exporter = MetricExporter::builder().with_tonic().build().with_context(wrong)?;
+        let exporter = export::metrics(environment, connector)?;
+        let pushes = exporter.is_some();
+        if let Some(exporter) = exporter {
             metrics = metrics.with_periodic_exporter(exporter);
-            let exporter = SpanExporter::builder().with_tonic().build().with_context(wrong)?;
+        }
+        let traces = export::spans(environment, connector)?.map(|processor| {
             let provider = SdkTracerProvider::builder()
-                .with_batch_exporter(exporter)
+                .with_span_processor(processor)
                 .with_resource(resource)
                 .build();
             let tracer = provider.tracer("ensemble");
-            traces = Some((provider, tracer));
-        }
-        Ok(Self { registry, metrics: metrics.build(), traces, pushes })
+            (provider, tracer)
+        });
+        Ok(Self { registry, metrics: metrics.build(), traces, node: OnceLock::new(), pushes })
     }
 
     /// Where a role makes its instruments.
@@ -116,15 +120,46 @@ impl Telemetry {
             .context("writing the metrics")
     }
 
+    /// Says what this process is called within its system.
+    pub(crate) fn call(&self, node: &str) {
+        // The first name stays.
+        let _ = self.node.set(node.into());
+    }
+
+    /// Whether traces are exported.
+    pub fn traces(&self) -> bool {
+        self.traces.is_some()
+    }
+
     /// Starts a span when traces are exported.
-    pub fn span(&self, name: &'static str, kind: SpanKind, parent: Parent) -> Span {
-        let Some((_, tracer)) = &self.traces else { return Span(None) };
-        let context = match parent.0 {
-            Some(parent) => Context::new().with_remote_span_context(parent),
-            None => Context::new(),
-        };
+    pub(crate) fn span(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
+        parent: Parent,
+    ) -> Span {
+        let Some((_, tracer)) = &self.traces else { return Span::default() };
         let builder = tracer.span_builder(name).with_kind(kind);
-        Span(Some(tracer.build_with_context(builder, &context)))
+        let span = Span::of(tracer.build_with_context(builder, &parent.context()));
+        if let Some(node) = self.node.get() {
+            span.note(names::NODE, node.clone());
+        }
+        span
+    }
+
+    /// Starts the first span of a trace, for something that this process has others do. What is
+    /// not exported here is carried to them all the same.
+    pub fn root(&self, name: String) -> Span {
+        let span = self.span(name, SpanKind::Internal, Parent::default());
+        if span.trace() == Trace(None) { Span::first() } else { span }
+    }
+
+    /// Starts a span of what a message wants done; nothing if it belongs to no trace.
+    pub fn span_under(&self, name: &'static str, kind: SpanKind, trace: Trace) -> Span {
+        match trace {
+            Trace(Some(_)) if self.traces() => self.span(name, kind, Parent::of(trace)),
+            Trace(_) => Span::default(),
+        }
     }
 
     /// Exports what has not been exported; gives up after a while.
@@ -147,84 +182,11 @@ fn report<E: fmt::Display>(result: Result<(), E>) {
     }
 }
 
-/// The span that another one belongs under, perhaps of another process.
-#[derive(Clone, Debug, Default)]
-pub struct Parent(Option<SpanContext>);
-
-impl Parent {
-    /// From the `traceparent` of a call.
-    pub fn of_call(metadata: &MetadataMap) -> Self {
-        struct Metadata<'a>(&'a MetadataMap);
-        impl Extractor for Metadata<'_> {
-            fn get(&self, key: &str) -> Option<&str> {
-                self.0.get(key)?.to_str().ok()
-            }
-            fn keys(&self) -> Vec<&str> {
-                let ascii = |key| match key {
-                    KeyRef::Ascii(key) => Some(key.as_str()),
-                    KeyRef::Binary(_) => None,
-                };
-                self.0.keys().filter_map(ascii).collect()
-            }
-        }
-        let context = TraceContextPropagator::new().extract(&Metadata(metadata));
-        let span = context.span().span_context().clone();
-        Self(span.is_valid().then_some(span))
-    }
-
-    /// From 16 bytes trace id, 8 bytes span id and 1 byte flags.
-    pub fn of_bytes(bytes: &[u8; 25]) -> Self {
-        let mut trace_id = [0; 16];
-        trace_id.copy_from_slice(&bytes[..16]);
-        let mut span_id = [0; 8];
-        span_id.copy_from_slice(&bytes[16..24]);
-        let span = SpanContext::new(
-            TraceId::from_bytes(trace_id),
-            SpanId::from_bytes(span_id),
-            TraceFlags::new(bytes[24]),
-            true,
-            TraceState::default(),
-        );
-        Self(span.is_valid().then_some(span))
-    }
-}
-
-/// A span that ends when it is dropped; nothing when traces are not exported.
-#[derive(Debug)]
-pub struct Span(Option<opentelemetry_sdk::trace::Span>);
-
-impl Span {
-    /// 16 bytes trace id, 8 bytes span id and 1 byte flags, for a message to another process.
-    pub fn bytes(&self) -> Option<[u8; 25]> {
-        let span = trace::Span::span_context(self.0.as_ref()?);
-        let mut bytes = [0; 25];
-        bytes[..16].copy_from_slice(&span.trace_id().to_bytes());
-        bytes[16..24].copy_from_slice(&span.span_id().to_bytes());
-        bytes[24] = span.trace_flags().to_u8();
-        Some(bytes)
-    }
-
-    /// Notes something about it.
-    pub fn note(&mut self, name: &'static str, value: impl Into<opentelemetry::Value>) {
-        if let Some(span) = &mut self.0 {
-            trace::Span::set_attribute(span, KeyValue::new(name, value.into()));
-        }
-    }
-
-    /// Marks it as failed.
-    pub fn fail(&mut self, reason: String) {
-        if let Some(span) = &mut self.0 {
-            trace::Span::set_status(span, trace::Status::error(reason));
-        }
-    }
-}
-
 /// Whether logs and exports can be made with these settings.
 pub(crate) fn check(common: &Common, environment: &Environment) -> anyhow::Result<()> {
     filter(common)?;
-    if let Some(endpoint) = environment.get(ENDPOINT) {
-        let plain = endpoint.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
-        anyhow::ensure!(plain, "{ENDPOINT}={endpoint}: give http://HOST:4317, in clear text");
+    for signal in [Signal::Traces, Signal::Metrics] {
+        signal.check(environment, common.tls_dir.is_some())?;
     }
     Ok(())
 }
@@ -234,21 +196,24 @@ fn filter(common: &Common) -> anyhow::Result<Targets> {
     common.log.parse().with_context(wrong)
 }
 
-fn log(role: &'static str, common: &Common) -> anyhow::Result<()> {
+/// Begins to log; whoever watches the log finds it there.
+pub(crate) fn log(role: &'static str, common: &Common) -> anyhow::Result<Logs> {
+    let logs = Logs::default();
     let filter = filter(common)?;
     let pretty = match common.log_format {
         LogFormat::Auto => io::stdout().is_terminal(),
         LogFormat::Json => false,
         LogFormat::Pretty => true,
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(logs.clone());
     let lines = tracing_subscriber::fmt::layer();
     let result = if pretty {
         registry.with(lines.with_target(false)).try_init()
     } else {
         registry.with(lines.event_format(Json { role })).try_init()
     };
-    result.context("starting the log")
+    result.context("starting the log")?;
+    Ok(logs)
 }
 
 /// One JSON object a line: when, how grave, which service, what, and the event's own fields.
@@ -274,7 +239,7 @@ where
         line.insert("level".into(), event.metadata().level().as_str().into());
         line.insert("service".into(), self.role.into());
         line.insert("target".into(), event.metadata().target().into());
-        let mut fields = Fields(BTreeMap::new());
+        let mut fields = Fields::default();
         event.record(&mut fields);
         if let Some(message) = fields.0.remove("message") {
             line.insert("message".into(), message);
@@ -284,7 +249,9 @@ where
     }
 }
 
-struct Fields(BTreeMap<&'static str, Value>);
+/// The fields of an event, its message among them.
+#[derive(Default)]
+pub(crate) struct Fields(pub(crate) BTreeMap<&'static str, Value>);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

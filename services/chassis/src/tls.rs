@@ -29,6 +29,8 @@ pub struct Tls {
 #[derive(Clone)]
 struct Pair {
     server: Arc<ServerConfig>,
+    /// The same, for whoever shows no certificate too.
+    open: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
@@ -53,6 +55,12 @@ impl Tls {
     /// For connections that are accepted from this moment on.
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
         self.pair.read().expect("no writer panics").server.clone()
+    }
+
+    /// For connections that are accepted from this moment on, of browsers too, which have no
+    /// certificate to show. One that is shown must be of the authority.
+    pub(crate) fn open_server(&self) -> Arc<ServerConfig> {
+        self.pair.read().expect("no writer panics").open.clone()
     }
 
     /// For connections that are made from this moment on.
@@ -105,21 +113,27 @@ fn read_pair(folder: &Path) -> anyhow::Result<Pair> {
         roots.add(authority).with_context(|| format!("{}: not an authority", path.display()))?;
     }
     let roots = Arc::new(roots);
-    let verifier = WebPkiClientVerifier::builder(roots.clone())
-        .build()
-        .with_context(|| format!("{}: no authority to verify with", folder.display()))?;
+    let verified = WebPkiClientVerifier::builder(roots.clone());
+    let optional = verified.clone().allow_unauthenticated();
+    let [verified, optional] = [verified.build(), optional.build()].map(|verifier| {
+        verifier.with_context(|| format!("{}: no authority to verify with", folder.display()))
+    });
     let mismatch = || format!("{}: tls.key does not belong to tls.crt", folder.display());
-    let mut server = ServerConfig::builder()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain.clone(), key.clone_key())
-        .with_context(mismatch)?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let server = |verifier| -> anyhow::Result<Arc<ServerConfig>> {
+        let mut server = ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key.clone_key())
+            .with_context(mismatch)?;
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(server))
+    };
+    let (server, open) = (server(verified?)?, server(optional?)?);
     let mut client = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)
         .with_context(mismatch)?;
     client.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Pair { server: Arc::new(server), client: Arc::new(client) })
+    Ok(Pair { server, open, client: Arc::new(client) })
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

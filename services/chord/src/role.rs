@@ -29,6 +29,7 @@ pub static REGISTRY: Role = Role {
         settings.check()?;
         chassis::resolve(&settings.address, "the registry")
     },
+    beside: |_| Ok(None),
     start: |chassis| Box::pin(registry(chassis)),
 };
 
@@ -42,6 +43,7 @@ pub static NODE: Role = Role {
         let plan = Plan::of(&environment.read()?)?;
         chassis::resolve(&plan.address, "the node")
     },
+    beside: |_| Ok(None),
     start: |chassis| Box::pin(node(chassis)),
 };
 

@@ -1,6 +1,7 @@
 //! How the registry and the nodes are asked, and how the protocol's effects are carried out.
 
 mod enrolment;
+mod hops;
 mod metrics;
 mod node;
 mod peers;
@@ -12,6 +13,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use chassis::telemetry::Span;
 use chassis::{Callers, Chassis, Events, Inbox, Services, Shutdown, World};
 use hashring::{
     Chord, Event, Joined, Message, Mode, Notice, Peer, Performed, Record, Refusal, Request, View,
@@ -22,6 +24,7 @@ use tokio::sync::watch as signal;
 use tonic::Status;
 
 pub(crate) use self::enrolment::Enrolment;
+use self::hops::Hops;
 pub(crate) use self::metrics::Metrics;
 use self::peers::Peers;
 pub(crate) use self::registry::Registry;
@@ -53,6 +56,7 @@ struct Shared {
     inbox: Inbox<Chord>,
     callers: Callers<Chord, Result<Performed, Refusal>>,
     peers: Arc<Peers>,
+    hops: Hops,
     events: Events,
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
@@ -81,6 +85,7 @@ impl Service {
         Self(Arc::new(Shared {
             callers: Callers::new(inbox.clone(), Request::Forget),
             peers: Arc::new(Peers::new(chassis, &node, inbox.clone())),
+            hops: Hops::new(&chassis.telemetry),
             metrics: Arc::new(Metrics::new(&chassis.telemetry.meter())),
             events: chassis.events.clone(),
             shutdown: chassis.shutdown.clone(),
@@ -140,7 +145,8 @@ impl Service {
     /// Keeps the registry's lease, and returns why it cannot be kept, should that happen.
     pub(crate) async fn stay_registered(&self) -> anyhow::Result<Infallible> {
         let Some(registry) = &self.0.node.registry else { return std::future::pending().await };
-        let lost = registry.renew(&self.0.node, &self.0.inbox).await;
+        let renewing = registry.renew(&self.0.node, &self.0.inbox);
+        let lost = Span::quiet().scope(renewing).await;
         if lost.another_has_the_id() {
             // What is kept here goes to others first.
             self.leave().await;
@@ -208,6 +214,7 @@ impl World<Chord> for Service {
     }
 
     fn send(&mut self, _: NodeId, message: Message) {
+        self.0.hops.say(&message);
         if !self.0.peers.say(&message) {
             self.0.metrics.lose();
         }

@@ -15,7 +15,13 @@ impl Raft {
     /// Draws how long to wait for a leader, and begins to.
     pub(crate) fn be_patient(&mut self, out: &mut Outbox<Self>) {
         self.patience = self.random.random_range(self.config.election.clone());
-        out.arm(Timer::Election, self.patience);
+        self.wait(self.patience, out);
+    }
+
+    /// Sets the election timer.
+    pub(crate) fn wait(&mut self, period: Duration, out: &mut Outbox<Self>) {
+        self.timer = (self.now, period);
+        out.arm(Timer::Election, period);
     }
 
     /// No leader was heard, or no candidate elected: asks whether it would be elected itself.
@@ -90,7 +96,7 @@ impl Raft {
                 self.vote = Some(from);
                 out.persist(Record::Ballot(self.term, self.vote));
             }
-            out.arm(Timer::Election, self.patience);
+            self.wait(self.patience, out);
         }
         out.send(from, Message::Vote { term: self.term, granted, pre });
     }

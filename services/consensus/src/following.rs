@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocols::{NodeId, Outbox};
 
-use crate::{Entry, Index, Message, Mismatch, Notice, Payload, Raft, Record, Role, Term, Timer};
+use crate::{Entry, Index, Message, Mismatch, Notice, Payload, Raft, Record, Role, Term};
 
 impl Raft {
     /// Something came from the leader of `term`. False if it does not lead any more; it is told.
@@ -32,7 +32,7 @@ impl Raft {
             Role::Follower if term == self.term && self.leader == Some(from) => {
                 self.heard = Some(now);
                 self.leader_gone = false;
-                out.arm(Timer::Election, self.patience);
+                self.wait(self.patience, out);
             }
             Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
                 self.follow(now, term, Some(from), out);

@@ -73,7 +73,7 @@ use self::reading::Reads;
 use self::replication::Leader;
 use self::snapshot::Arriving;
 use self::store::Store;
-pub use self::view::{Marks, MemberView, View};
+pub use self::view::{ElectionView, Marks, MemberView, View};
 pub use self::vocabulary::{
     Change, Configuration, Entry, Index, Member, Message, Mismatch, Notice, Occurrence, Payload,
     Piece, Record, Refusal, Request, Route, Snapshot, Standing, Term, Time, Timer,
@@ -173,6 +173,8 @@ pub struct Raft {
     leader_gone: bool,
     /// The silence after which it stands for election, as it was drawn.
     patience: Duration,
+    /// When its election timer was set, and how long it runs.
+    timer: (Duration, Duration),
     flush_armed: bool,
     arriving: Option<Arriving>,
 
@@ -217,6 +219,7 @@ impl Raft {
             heard: None,
             leader_gone: false,
             patience: Duration::ZERO,
+            timer: (Duration::ZERO, Duration::ZERO),
             flush_armed: false,
             arriving: None,
             waiting: BTreeMap::new(),
@@ -356,7 +359,7 @@ impl Raft {
             if !self.config.lease_reads && matches!(self.role, Role::Follower) {
                 self.leader_gone = true;
                 let soon = self.random.random_range(Duration::ZERO..=self.config.heartbeat);
-                out.arm(Timer::Election, soon);
+                self.wait(soon, out);
             }
         }
     }
@@ -409,6 +412,10 @@ impl Protocol for Raft {
     }
 
     fn view(&self) -> View {
-        self.look()
+        self.view_at(self.now)
+    }
+
+    fn view_at(&self, now: Duration) -> View {
+        self.look(now)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use protocols::{NodeId, Outbox, Ticket};
+use protocols::{NodeId, Outbox, Ticket, Trace};
 
 use crate::log::command_size;
 use crate::store::{self, Action, Answer, Command, Query};
@@ -170,7 +170,11 @@ impl Raft {
         } else if puts && bytes > self.config.store_bytes {
             self.refuse(origin, Refusal::Full, out);
         } else {
+            let trace = command.trace;
             self.append(now, Payload::Command(command), Some(origin), out);
+            if trace != Trace::default() {
+                out.notify(Notice::Logged(self.log.last().0, trace));
+            }
         }
     }
 
@@ -183,6 +187,11 @@ impl Raft {
     ) {
         self.give_up_before(entry.term, out);
         let Some(origin) = self.waiting.remove(&(entry.term, entry.index)) else { return };
+        if let Payload::Command(command) = &entry.payload
+            && command.trace != Trace::default()
+        {
+            out.notify(Notice::Committed(entry.index));
+        }
         match (origin, answer) {
             (Origin::Local(ticket), Some(answer)) => {
                 out.notify(Notice::Answered(ticket, answer, entry.index));

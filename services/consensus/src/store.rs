@@ -27,6 +27,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocols::Trace;
 use serde::Serialize;
 
 use self::history::History;
@@ -81,12 +82,22 @@ pub struct LeaseId(pub u64);
 pub struct SessionId(pub u64);
 
 /// What a client wants done, once.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// Which command of which session it is; without it, a repetition is carried out again.
     pub ordinal: Option<Ordinal>,
     /// What to do.
     pub action: Action,
+    /// The trace it belongs to.
+    pub trace: Trace,
+}
+
+/// Without its trace, of which a reader learns nothing.
+impl Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ordinal, action, trace: _ } = self;
+        f.debug_struct("Command").field("ordinal", ordinal).field("action", action).finish()
+    }
 }
 
 /// The place of a command in its session.

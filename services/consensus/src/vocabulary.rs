@@ -5,7 +5,7 @@ use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 use serde::Serialize;
 
 use crate::store::{Answer, Command, Compacted, Event, Part, Query, Store};
@@ -332,6 +332,10 @@ pub enum Notice {
     Refused(Ticket, Refusal),
     /// What was asked is done.
     Done(Ticket),
+    /// A command that belongs to a trace is in this leader's log.
+    Logged(Index, Trace),
+    /// The same is committed.
+    Committed(Index),
     /// The events after the version that was asked for, and the last entry that was applied; events
     /// after it follow by [`Notice::Changed`].
     History(Ticket, Result<Vec<Arc<Event>>, Compacted>, Index),

@@ -13,6 +13,7 @@ use consensus::store::{
     Value, check,
 };
 use consensus::{Index, Time};
+use protocols::Trace;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng as _};
 
@@ -332,7 +333,7 @@ impl Fate {
         let ordinal = self.random.random_bool(0.5).then(|| self.ordinal(store));
         let action = self.action(store);
         assert_eq!(check(&action), Ok(()));
-        Some(Command { ordinal, action })
+        Some(Command { ordinal, action, trace: Trace::default() })
     }
 
     fn time(&mut self, time: Time) -> Time {
@@ -488,13 +489,17 @@ impl Scene {
     }
 
     fn act(&mut self, time: u64, action: Action) -> Answer {
-        self.tell(time, Some(Command { ordinal: None, action })).0.expect("a command has an answer")
+        self.tell(time, Some(Command { ordinal: None, action, trace: Trace::default() }))
+            .0
+            .expect("a command has an answer")
     }
 
     fn ask(&mut self, time: u64, session: u64, numbers: [u64; 2], action: Action) -> Answer {
         let [sequence, acknowledged] = numbers;
         let ordinal = Some(Ordinal { session: SessionId(session), sequence, acknowledged });
-        self.tell(time, Some(Command { ordinal, action })).0.expect("a command has an answer")
+        self.tell(time, Some(Command { ordinal, action, trace: Trace::default() }))
+            .0
+            .expect("a command has an answer")
     }
 
     fn value(&self, key: &str) -> Option<String> {
@@ -751,7 +756,8 @@ fn a_range_ends_at_a_mebibyte_but_never_with_nothing() {
 #[should_panic(expected = "i1 is carried out out of order")]
 fn an_entry_is_not_carried_out_twice() {
     let mut store = Store::default();
-    let command = Command { ordinal: None, action: put("key", "value", None) };
+    let command =
+        Command { ordinal: None, action: put("key", "value", None), trace: Trace::default() };
     for _ in 0..2 {
         store.apply(Index(1), Time(0), Some(&command));
     }

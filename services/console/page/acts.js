@@ -5,6 +5,10 @@ import { element, say } from "./dom.js";
 import { span } from "./format.js";
 import { record, text } from "./values.js";
 
+/** A link to the trace of what was done; nothing without one. */
+const traced = (trace) => (trace
+  ? element("a", { href: `#/traces/${encodeURIComponent(trace)}`, "data-trace": trace }, "See its trace") : null);
+
 /** Makes it: `verbs` are [id, label, path, () => body]; `told(answer)` answers text or elements. */
 export function acts(app, { id, heading, why, fields, verbs, told, done = () => {} }) {
   const result = element("div", { class: "result", id: `${id}-result`, role: "status" });
@@ -26,14 +30,12 @@ export function acts(app, { id, heading, why, fields, verbs, told, done = () => 
     say(result, "…");
     try {
       const answer = record(await tell(path, body()));
-      const trace = text(answer.trace_id);
       result.replaceChildren(
         element("div", { class: answer.ok === false ? "error" : "done" }, told(record(answer.answer), path)),
-        element("p", { class: "soft numbers" }, `took ${span(answer.took_us)} `,
-          trace ? element("a", { href: `#/traces/${encodeURIComponent(trace)}`, "data-trace": trace }, "See its trace") : null));
+        element("p", { class: "soft numbers" }, `took ${span(answer.took_us)} `, traced(text(answer.trace_id))));
       done(record(answer.answer), path);
     } catch (error) {
-      result.replaceChildren(element("p", { class: "error" }, error.message));
+      result.replaceChildren(element("p", { class: "error" }, error.message, " ", traced(error.traceId)));
     } finally {
       for (const button of buttons) button.disabled = false;
     }

@@ -18,6 +18,7 @@ async function answered(response) {
   if (response.status === 401) lock();
   const error = new Error(text(record(body).error, `The console answered ${response.status}.`));
   error.status = response.status;
+  error.traceId = text(record(body).trace_id) || null;
   throw error;
 }
 

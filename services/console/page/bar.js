@@ -2,7 +2,7 @@
 // that are seen, and the tape on which one goes back.
 
 import { Keyed, element, icon, say, set } from "./dom.js";
-import { age, clock, title } from "./format.js";
+import { age, clock, some, title } from "./format.js";
 
 export class Bar {
   constructor(root, app) {
@@ -38,7 +38,7 @@ export class Bar {
       else history.pause();
     });
     this.range = element("input", { id: "scrubber", type: "range", min: 0, max: 1000, step: 1, value: 1000,
-      "aria-label": "Moment that is shown" });
+      "aria-label": "Moment that is shown", title: "Drag to see an earlier moment" });
     this.range.addEventListener("input", () => {
       const tape = history.shown;
       if (!tape) return;
@@ -134,7 +134,7 @@ export class Bar {
       }
       this.last.promise = state;
     }
-    say(this.promiseText, broken > 0 ? `${broken} ${broken === 1 ? "promise" : "promises"} broken`
+    say(this.promiseText, broken > 0 ? `${some(broken, "promise")} broken`
       : judged.length > 0 ? `${judged.length} ${judged.length === 1 ? "promise holds" : "promises hold"}` : "No promises judged");
   }
 

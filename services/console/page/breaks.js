@@ -85,6 +85,8 @@ export class Breaks {
     this.told("…");
     try {
       await tell("/break", { node, ...body });
+      // Whom it is to be cut from is chosen anew.
+      if (body.fault === "heal") this.names = null;
       this.told(body.fault === "heal" ? `${node} is healed.` : `Done: ${body.fault} at ${node}.`, "done");
     } catch (error) {
       this.told(error.message, "error");
@@ -114,7 +116,7 @@ export class Breaks {
     this.menu.hidden = !can;
     this.note.hidden = can;
     say(this.note, !app.live ? "You are looking at the past: go live to break something."
-      : "This node was started without faults. Start the system with faults on to break it.");
+      : "It was started without faults. To break it here, start it with CHASSIS_FAULTS=on.");
     const peers = nodesOf(app.state, node.system).filter((each) => each.key !== node.key && !each.role.includes("registry"));
     const names = peers.map((each) => each.name).join("|");
     if (names !== this.names) {

@@ -3,10 +3,10 @@
 
 import { acts } from "./acts.js";
 import { angle, arc, bent, fingers, point, ring, spread } from "./circle.js";
-import { Keyed, element, field, say, set, svg, unit } from "./dom.js";
+import { Keyed, element, field, say, set, svg, unit, widthOf } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Flights } from "./flights.js";
-import { count, cut, short, span, words } from "./format.js";
+import { count, cut, short, some, span, words } from "./format.js";
 import { nodesOf } from "./state.js";
 import { Token, enter, leave, walk } from "./token.js";
 import { clamp, list, number, place, record, text } from "./values.js";
@@ -79,14 +79,17 @@ export class ChordView {
     this.middle = this.side_ / 2;
     this.radius = size * (circle.members.length > 16 ? 1.1 : 1.35);
     const crowded = circle.members.length > 16;
-    this.rim = Math.max(40, this.middle - size * (crowded ? 6 : this.side_ < size * 28 ? 7.1 : 7.8));
+    const narrow = this.side_ < size * 28;
+    const beside = narrow ? 0.9 : 1.5;
+    this.rim = Math.max(40, this.middle - size * (crowded ? 6 : narrow ? 7.1 : 7.8));
     const out = this.rim + this.radius + size * (crowded ? 2.6 : 1.1);
     const turns = spread(circle.members.map((each) => each.angle), (this.radius * 2 + size * 0.5) / out);
     circle.members.forEach((member, at) => {
       member.turn = turns[at];
       member.spot = point(this.middle, out, turns[at]);
       member.dot = point(this.middle, this.rim, member.angle);
-      member.label = point(this.middle, out + this.radius + size * (1 + 1.5 * Math.abs(Math.sin(turns[at]))), turns[at]);
+      const away = this.radius + size * (1 + beside * Math.abs(Math.sin(turns[at])));
+      member.label = point(this.middle, out + away, turns[at]);
     });
     set(this.picture, { viewBox: `0 0 ${this.side_} ${this.side_}`, width: this.side_, height: this.side_ });
     const ticks = circle.bits <= 6 ? 2 ** circle.bits : 64;
@@ -109,7 +112,7 @@ export class ChordView {
     this.empty.hidden = nodes.length > 0;
     this.whole.hidden = nodes.length === 0;
     if (nodes.length === 0) return;
-    const width = Math.floor(this.frame.clientWidth);
+    const width = widthOf(this.frame);
     if (width === 0) return;
     if (app.state.nodes !== this.shown || width !== this.width || unit() !== this.size) {
       const circle = ring(nodes);
@@ -122,7 +125,7 @@ export class ChordView {
         if (this.radius !== before) this.keyed.reset();
         this.byPlace = new Map(circle.members.map((each) => [each.at, each]));
         this.spots = new Map(circle.members.map((each) => [each.node.key, each]));
-        this.path = null;
+        this.placed = false;
       } else {
         for (const each of circle.members) {
           const { turn, spot, dot, label } = this.spots.get(each.node.key);
@@ -134,6 +137,7 @@ export class ChordView {
       Object.assign(this, { circle, shown: app.state.nodes, width, size: unit() });
       this.keyedRows.show(circle.members.map((each) => [each.node.key, { member: each, circle }]));
     }
+    if (!this.placed) this.drawPath(false);
     const { members } = this.circle;
     this.keyedArcs.show(members.filter((each) => each.from !== null).map((each, at) => [each.node.key, { member: each, at, chosen: app.chosen === each.node.key }]));
     this.keyedLabels.show(members.map((each) => [each.node.key, each]));
@@ -164,7 +168,7 @@ export class ChordView {
     set(made.words, { x: member.label.x, y: member.label.y });
     const phase = text(member.view.phase);
     say(made.words, this.circle?.members.length > 16 ? "" : member.node.view === null ? "" : phase !== "" && phase !== "member" ? cut(phase, 10)
-      : `${count(member.view.keys)} ${member.view.keys === 1 ? "key" : "keys"}`);
+      : some(member.view.keys, "key"));
   }
 
   drawFingers(member) {
@@ -209,7 +213,17 @@ export class ChordView {
     this.hops.replaceChildren(...path.map((hop, at) => element("li", { "data-hop": at, "data-answered": hop.answered !== false ? "yes" : "no" },
       element("b", {}, short(text(hop.id, "?"), 22)), ` ${reason(hop.reason)}`,
       element("span", { class: "soft numbers" }, hop.answered === false ? " did not answer" : typeof hop.took_us === "number" ? ` ${span(hop.took_us)}` : ""))));
+    Object.assign(this, { answer, hopsOf: path });
+    this.drawPath(true);
+  }
+
+  /** Draws the last lookup where the nodes are; `moving` lets it go step by step. */
+  drawPath(moving) {
     if (!this.circle) return;
+    this.placed = true;
+    if (!this.answer) return;
+    const { answer, hopsOf: path } = this;
+    this.flights.clear();
     const where = path.map((hop) => this.byPlace.get(place(hop.id))?.dot);
     const at = place(answer.id);
     const goal = at === null ? null : point(this.middle, this.rim, angle(at, this.circle.bits));
@@ -217,9 +231,12 @@ export class ChordView {
     for (let step = 1; step < where.length; step += 1) {
       const [from, to] = [where[step - 1], where[step]];
       if (!from || !to || from === to) continue;
-      const line = svg("line", { class: path[step].answered === false ? "hop hop-lost" : "hop", x1: from.x, y1: from.y, x2: to.x, y2: to.y, visibility: "hidden" });
+      const line = svg("line", { class: path[step].answered === false ? "hop hop-lost" : "hop",
+        x1: from.x, y1: from.y, x2: to.x, y2: to.y, visibility: moving ? "hidden" : "visible" });
       drawn.push(line);
-      this.flights.launch({ from, to, kind: "request", radius: 7, label: String(step), after: (step - 1) * HOP_MS, lasts: HOP_MS,
+      if (!moving) continue;
+      this.flights.launch({ from, to, kind: "request", radius: 7, label: String(step),
+        after: (step - 1) * HOP_MS, lasts: HOP_MS,
         done: () => line.setAttribute("visibility", "visible") });
     }
     if (goal) drawn.push(svg("g", { class: "key-place", transform: `translate(${goal.x} ${goal.y}) scale(${this.size / 15})` },

@@ -90,8 +90,36 @@ export function field(label, input) {
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 export const reduced = () => still.matches;
 
+// Sizes are looked up when they change: a look after a change of anything else has the browser work
+// out all styles and lay out the page anew.
+const widths = new WeakMap();
+const ruler = element("div", { "aria-hidden": "true", style: { position: "absolute", width: "1rem", visibility: "hidden" } });
+let rem = null;
+const watching = new ResizeObserver((changed) => {
+  for (const { target } of changed) {
+    if (target === ruler) rem = null;
+    else widths.set(target, target.clientWidth);
+  }
+  // Whoever draws listens for this already.
+  window.dispatchEvent(new Event("resize"));
+});
+document.body.append(ruler);
+watching.observe(ruler);
+
 /** The size of 1rem in px: layouts are in it, so that they grow with the page. */
-export const unit = () => parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
+export function unit() {
+  rem ??= parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
+  return rem;
+}
+
+/** How wide an element is within, in whole px. */
+export function widthOf(made) {
+  if (!widths.has(made)) {
+    watching.observe(made);
+    widths.set(made, made.clientWidth);
+  }
+  return widths.get(made);
+}
 
 const PATHS = {
   pause: "M6 4h4v16H6zM14 4h4v16h-4z",

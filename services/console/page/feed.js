@@ -1,12 +1,14 @@
-// What happened, newest first: the events that nodes told and what users of any page did.
+// What happened, newest first unless it is to be read beside a log: the events that nodes told and
+// what users of any page did.
 
 import { Keyed, element } from "./dom.js";
 import { clock, title } from "./format.js";
 
 /** A list of events; `wanted` says which nodes' and systems' are in it. */
 export class Feed {
-  constructor({ heading = "What happens", empty = "Nothing yet.", most = 12, id = "feed" } = {}) {
-    this.most = most;
+  constructor({ heading = "What happens", empty = "Nothing yet.", most = 12, id = "feed",
+    newestLast = false } = {}) {
+    Object.assign(this, { most, newestLast });
     this.list = element("ol", { class: "feed", id });
     this.empty = element("p", { class: "soft" }, empty);
     this.element = element("section", { class: "feed-section", "aria-label": heading },
@@ -22,7 +24,8 @@ export class Feed {
     const all = [
       ...state.events.filter((event) => wanted(event.node, event.node.split("/")[0])),
       ...state.acts.filter((act) => wanted(null, act.system)),
-    ].sort((a, b) => b.at - a.at).slice(0, this.most);
+    ].reverse().sort((a, b) => b.at - a.at).slice(0, this.most);
+    if (this.newestLast) all.reverse();
     this.empty.hidden = all.length > 0;
     this.keyed.show(all.map((item) => [this.number(item), item]));
   }
@@ -41,6 +44,6 @@ function row(item) {
       element("span", {}, element("b", {}, `${title(system)} ${name.join("/")} `), item.text));
   }
   return element("li", { "data-kind": item.ok ? "act" : "act-failed" }, time,
-    element("span", {}, element("b", {}, "You or another user: "), item.text, item.ok ? "" : " (failed)",
+    element("span", {}, element("b", {}, "A user: "), item.text, item.ok ? "" : " (failed)",
       item.traceId ? [" ", element("a", { href: `#/traces/${encodeURIComponent(item.traceId)}` }, "trace")] : null));
 }

@@ -3,7 +3,8 @@
 
 import { reduced, svg, unit } from "./dom.js";
 
-const LIMIT = 160;
+/** At once: nobody tells more apart, and where no graphics card helps more cannot be drawn. */
+const LIMIT = 48;
 
 export class Flights {
   constructor() {

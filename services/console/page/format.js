@@ -40,6 +40,11 @@ export function count(value) {
   return shown.replace(/\B(?=(\d{3})+(?!\d))(?<!\.\d*)/g, "\u202f");
 }
 
+/** So many of something that has a plural with an s. */
+export function some(value, word) {
+  return `${count(value)} ${word}${value === 1 ? "" : "s"}`;
+}
+
 /** Bytes in binary units. */
 export function bytes(value) {
   let left = number(value);

@@ -3,7 +3,7 @@
 
 import { ask } from "./ask.js";
 import { Stream } from "./stream.js";
-import { advanced, nothing, restored } from "./state.js";
+import { ACTS_LIMIT, EVENTS_LIMIT, advanced, nothing, restored } from "./state.js";
 import { Tape, asFrame, opened } from "./tape.js";
 import { Terms } from "./terms.js";
 import { clamp, number, record } from "./values.js";
@@ -70,9 +70,13 @@ export class History {
       const seen = record(await ask(`/history?from=${Math.floor(from)}&to=${Math.floor(start)}`));
       this.tape.precede({ at: from, ...record(seen.snapshot) }, seen.frames);
       this.liveTerms = this.observed(this.tape);
-      // Events of the minutes before belong to the story that the live page tells.
+      // What happened and was done in the minutes before belongs to the story of the live page.
       const before = this.tape.stateAt(start - 1);
-      this.live = { ...this.live, events: [...before.events, ...this.live.events].slice(-400) };
+      this.live = {
+        ...this.live,
+        events: [...before.events, ...this.live.events].slice(-EVENTS_LIMIT),
+        acts: [...before.acts, ...this.live.acts].slice(-ACTS_LIMIT),
+      };
       if (this.mode === "live") this.changed(true);
     } catch {
       // Without it the page scrubs over what it saw itself.

@@ -31,7 +31,11 @@ function groupOf(system, nodes, unit, widest) {
   const places = new Map();
   const fit = Math.max(2, Math.floor((widest - unit) / step));
   let [width, height] = [0, 0];
-  const ringRadius = Math.max(unit * 5.4, (nodes.length * step) / (2 * Math.PI));
+  // Who keeps the list of the others is none of them: it stands in their middle.
+  const isRegistry = (node) => node.role.endsWith("registry");
+  const apart = nodes.filter(isRegistry);
+  const around = apart.length === 1 ? nodes.filter((node) => !isRegistry(node)) : nodes;
+  const ringRadius = Math.max(unit * 5.4, (around.length * step) / (2 * Math.PI));
   if (system === "overlay" && nodes.length <= 20) {
     const layers = [0, 1, 2].map((each) => nodes.filter((node) => layerOf(node) === each));
     const most = Math.min(fit, Math.max(...layers.map((layer) => layer.length)));
@@ -46,8 +50,11 @@ function groupOf(system, nodes, unit, widest) {
   } else if (nodes.length >= 3 && nodes.length <= 12 && (ringRadius + step / 2) * 2 + unit <= widest) {
     width = (ringRadius + step / 2) * 2 + unit;
     height = top + ringRadius * 2 + unit * 3.6;
-    nodes.forEach((node, index) => {
-      const angle = (index / nodes.length) * 2 * Math.PI - Math.PI / 2;
+    if (around !== nodes) {
+      places.set(apart[0].key, { x: width / 2, y: top + ringRadius - unit * 0.6 });
+    }
+    around.forEach((node, index) => {
+      const angle = (index / around.length) * 2 * Math.PI - Math.PI / 2;
       places.set(node.key, {
         x: width / 2 + Math.cos(angle) * ringRadius,
         y: top + ringRadius + Math.sin(angle) * ringRadius,

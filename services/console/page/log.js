@@ -1,7 +1,7 @@
 // The logs of Raft's nodes as blocks, aligned by index: what is applied, committed, only appended,
 // kept in a snapshot, or missing.
 
-import { element, say, set, svg, unit } from "./dom.js";
+import { element, say, set, svg, unit, widthOf } from "./dom.js";
 import { count, cut } from "./format.js";
 import { cell, columns, viewOf } from "./terms.js";
 import { clamp } from "./values.js";
@@ -15,10 +15,12 @@ export class Log {
     this.picture = svg("svg", { id: "raft-log", class: "picture log", role: "img", "aria-label": "Logs by node and index" });
     this.element = element("div", { class: "frame" }, this.picture);
     this.rows = [];
+    // A block says what it is to whom points at it: there are a thousand, and they change often.
+    this.picture.addEventListener("pointerover", (event) => this.tell(event.target));
   }
 
   update(nodes, leader) {
-    const width = Math.floor(this.element.clientWidth);
+    const width = widthOf(this.element);
     if (width === 0) return;
     const size = unit();
     const step = size * 1.35;
@@ -52,10 +54,19 @@ export class Log {
       row.cells.forEach((rect, column) => {
         const index = window.from + column;
         const is = view.seen && index <= window.to ? cell(view, index) : "absent";
-        set(rect, { class: `cell ${is}` });
-        if (rect.firstChild) say(rect.firstChild, `${node.name}: entry ${index} is ${WORDS[is]}`);
+        if (row.kinds[column] === is) return;
+        row.kinds[column] = is;
+        rect.setAttribute("class", `cell ${is}`);
       });
     });
+  }
+
+  tell(rect) {
+    for (const row of this.rows) {
+      const column = row.cells.indexOf(rect);
+      if (column < 0) continue;
+      say(rect.firstChild, `${row.node.name}: entry ${row.from + column} is ${WORDS[row.kinds[column]]}`);
+    }
   }
 
   build(nodes, { width, size, step, left, earlier, fit, high }) {
@@ -74,6 +85,7 @@ export class Log {
         earlyText: svg("text", { class: "log-early", x: left + (earlier - size * 0.5) / 2, y: middle, dy: "0.35em", "text-anchor": "middle" }),
         earlyTitle: svg("title"),
         end: svg("text", { class: "log-head", x: start + fit * step + size * 0.4, y: middle, dy: "0.35em" }),
+        kinds: [],
         cells: Array.from({ length: fit }, (_, column) => svg("rect",
           { x: start + column * step, y, width: step - 3, height: tall, rx: 3 }, svg("title"))) };
       row.early.append(row.earlyTitle);

@@ -11,8 +11,8 @@ export function login(done) {
   const dialog = element("dialog", { id: "login", "aria-labelledby": "login-title" },
     element("form", { class: "stack", onsubmit: submit },
       element("h2", { id: "login-title" }, "This console asks for its token"),
-      element("p", { class: "soft" }, "It stands in the first lines that ", element("code", {}, "ensemble console"),
-        " printed where it was started."),
+      element("p", { class: "soft" }, "It is what ", element("code", {}, "CONSOLE_TOKEN"),
+        " was set to; if it was not, the console drew one and wrote it into the first lines of its log."),
       element("input", { type: "text", autocomplete: "username", value: "console", hidden: true, tabindex: "-1" }),
       field("Token", token), wrong,
       element("div", { class: "row" }, element("button", { class: "primary", id: "login-submit" }, "Open"))));
@@ -33,5 +33,17 @@ export function login(done) {
     }
   }
 
-  return { open() { if (!dialog.open) dialog.showModal(); } };
+  /** Shows a token that came with the page's address, and takes it out of sight. */
+  async function bring() {
+    const found = /^#token=(.+)$/.exec(location.hash);
+    if (!found) return;
+    history.replaceState(null, "", "#/");
+    try {
+      await tell("/login", { token: decodeURIComponent(found[1]) });
+    } catch {
+      // It is asked for where one is wanted.
+    }
+  }
+
+  return { bring, open() { if (!dialog.open) dialog.showModal(); } };
 }

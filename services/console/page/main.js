@@ -41,7 +41,8 @@ class App {
   /** Whether what is shown is the present: only the present can be acted on. */
   get live() { return this.history.mode === "live"; }
 
-  start() {
+  async start() {
+    await this.dialog.bring();
     window.addEventListener("hashchange", () => this.route());
     window.addEventListener("resize", () => this.draw(false));
     window.addEventListener("keydown", (event) => {

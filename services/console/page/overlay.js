@@ -3,7 +3,7 @@
 
 import { acts } from "./acts.js";
 import { ask } from "./ask.js";
-import { Keyed, element, field, say, set, svg, unit, iconPath } from "./dom.js";
+import { Keyed, element, field, say, set, svg, unit, widthOf, iconPath } from "./dom.js";
 import { Feed } from "./feed.js";
 import { count, cut, span, words } from "./format.js";
 import { Flights } from "./flights.js";
@@ -130,7 +130,7 @@ export class OverlayView {
     this.empty.hidden = nodes.length > 0;
     this.whole.hidden = nodes.length === 0;
     if (nodes.length === 0) return;
-    const width = Math.floor(this.frame.clientWidth);
+    const width = widthOf(this.frame);
     const size = unit();
     const key = `${width} ${size} ${nodes.map((each) => each.key + roleOf(each)
       + list(record(each.view).neighbours).map((peer) => text(list(peer)[0]))).join()}`;
@@ -163,14 +163,16 @@ export class OverlayView {
         this.fly(visited(act.answer));
       }
     }
+    // The first look is for what there was before: that does not fly.
     const received = number(state.stats?.received);
-    if (live && this.received !== undefined && this.received !== received) this.poll();
+    if (!live || this.polling || this.received === received) return;
     this.received = received;
+    this.poll();
   }
 
   /** Requests of others are known by their traces: the newest are fetched and flown once. */
   async poll() {
-    if (this.polling || document.hidden) return;
+    if (document.hidden) return;
     this.polling = true;
     try {
       const found = list(record(await ask("/traces?service=overlay-leader&limit=3")).traces).map(record);

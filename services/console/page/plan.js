@@ -1,13 +1,22 @@
 // The floor plan: hosts as rooms, systems as groups in them, every node with its health and role,
 // the links between peers, and what just happened.
 
-import { Keyed, element, say, set, svg, unit } from "./dom.js";
+import { Keyed, element, say, set, svg, unit, widthOf } from "./dom.js";
 import { Feed } from "./feed.js";
 import { cut, title } from "./format.js";
 import { plan } from "./layout.js";
 import { Links } from "./links.js";
 import { links } from "./state.js";
 import { Token, enter, leave, walk } from "./token.js";
+
+/** What a system is, for who meets it for the first time. */
+const ABOUT = {
+  overlay: "work fans out to two teams",
+  raft: "one store, kept by all",
+  chord: "keys spread over a ring",
+};
+
+const known = (system) => (Object.hasOwn(ABOUT, system) ? ABOUT[system] : "");
 
 /** The picture alone; the traces' view uses it too. */
 export class PlanPicture {
@@ -31,7 +40,7 @@ export class PlanPicture {
 
   update(app) {
     const { state } = app;
-    const width = Math.floor(this.element.clientWidth);
+    const width = widthOf(this.element);
     if (width === 0) return;
     const size = unit();
     const key = `${width} ${size} ${[...state.nodes.values()].map((each) => `${each.key}@${each.host}`).sort().join()}`;
@@ -45,12 +54,13 @@ export class PlanPicture {
       set(this.picture, { viewBox: `0 0 ${width} ${height}`, width, height });
       this.keyedRooms.show(rooms.flatMap((room) => [[`room ${room.host}`, { box: room, label: room.host, kind: "room", size }],
         ...room.groups.map((group) => [`group ${room.host} ${group.system}`,
-          { box: { ...group, x: room.x + group.x, y: room.y + group.y }, label: title(group.system), kind: "group", size }])]));
+          { box: { ...group, x: room.x + group.x, y: room.y + group.y }, label: title(group.system),
+            kind: "group", size, about: known(group.system) }])]));
       this.drawn = null;
     }
-    if (this.drawn !== state.nodes) {
-      this.drawn = state.nodes;
-      this.links.show(links(state), this.layout.places);
+    if (this.drawn !== state.nodes || this.chosen !== app.chosen) {
+      Object.assign(this, { drawn: state.nodes, chosen: app.chosen });
+      this.links.show(links(state), this.layout.places, app.chosen);
     }
     this.keyed.show(state.nodes);
     enter(this.keyed.made.values());
@@ -62,11 +72,13 @@ function box(key) {
   return { node: svg("g", { "data-box": key }, made.rect, made.label), ...made };
 }
 
-function place(made, { box: at, label, kind, size }) {
+function place(made, { box: at, label, kind, size, about = "" }) {
   set(made.node, { class: kind });
   set(made.rect, { x: at.x, y: at.y, width: at.width, height: at.height, rx: kind === "room" ? 14 : 10 });
   set(made.label, { x: at.x + size, y: at.y + size * (kind === "room" ? 1.9 : 1.7) });
-  say(made.label, cut(label, Math.max(6, Math.floor(at.width / (size * 0.62)))));
+  const fit = Math.max(6, Math.floor((at.width - size * 2) / (size * 0.52)));
+  const whole = `${label} · ${about}`;
+  say(made.label, cut(about !== "" && whole.length <= fit ? whole : label, fit));
 }
 
 const LEGEND = [["serving", "serving"], ["not_serving", "alive, not serving"], ["unreachable", "unreachable"]];
@@ -101,10 +113,11 @@ export class PlanView {
     const serving = nodes.filter((each) => each.health === "serving").length;
     const hosts = new Set(nodes.map((each) => each.host)).size;
     const broken = nodes.filter((each) => Object.keys(each.faults).length > 0).length;
+    const breakable = nodes.some((each) => each.faultsOn);
     say(this.summary, app.state.at === 0 ? "Waiting for the console…" : nodes.length === 0 ? ""
       : `${nodes.length} nodes on ${hosts} ${hosts === 1 ? "host" : "hosts"}, `
       + `${serving === nodes.length ? "all serving" : `${serving} serving`}${broken > 0 ? `, ${broken} broken on purpose` : ""}. `
-      + "Choose a node to see what it says of itself.");
+      + `Choose a node to see what it says of itself${breakable ? ", or to break it" : ""}.`);
     if (nodes.length > 0) this.plan.update(app);
     this.feed.update(app.state);
   }

@@ -1,7 +1,7 @@
 // The promises: what each system guarantees, whether what was observed keeps it, and the evidence.
 
 import { Keyed, element, icon, say, set } from "./dom.js";
-import { age, clock, count, title } from "./format.js";
+import { age, clock, some, title } from "./format.js";
 
 const STATES = { holds: ["check", "Holds"], broken: ["cross", "Broken"], none: ["dots", "Nothing to judge yet"] };
 
@@ -38,7 +38,7 @@ function make(key) {
 function draw(made, { each, now }) {
   const state = each.holds === null ? "none" : each.holds ? "holds" : "broken";
   const since = each.holds === false ? `since ${clock(each.since)}, ${age(now - each.since)} ago` : `watched for ${age(now - each.since)}`;
-  say(made.checked, `${STATES[state][1]} · ${count(each.checked)} ${each.checked === 1 ? "observation" : "observations"} judged${each.since > 0 ? ` · ${since}` : ""}`);
+  say(made.checked, `${STATES[state][1]} · ${some(each.checked, "observation")} judged${each.since > 0 ? ` · ${since}` : ""}`);
   if (made.shown === each) return;
   made.shown = each;
   set(made.node, { "data-state": state });

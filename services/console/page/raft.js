@@ -2,20 +2,24 @@
 // fly when the views say so; the history of terms; and the store's put, get and delete.
 
 import { acts } from "./acts.js";
-import { Keyed, element, field, say, set, svg, unit } from "./dom.js";
+import { Keyed, element, field, say, set, svg, unit, widthOf } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Flights, edge } from "./flights.js";
-import { age, count, cut, words } from "./format.js";
+import { age, count, cut, some, words } from "./format.js";
 import { Links } from "./links.js";
 import { Log, logLegend } from "./log.js";
 import { links, nodesOf } from "./state.js";
 import { Strip } from "./strip.js";
-import { leaderOf, moves, viewOf } from "./terms.js";
+import { leaderOf, moves, stands, viewOf, votersOf } from "./terms.js";
+import { Timers } from "./timers.js";
 import { Token, enter, leave, walk } from "./token.js";
 import { clamp, record, text } from "./values.js";
 
 /** A silence of so many ms closes the arc around a node. */
 const SILENCE_MS = 1000;
+/** When each kind of thing flies in an election that is over between two looks, and how long. */
+const FLIGHTS = { ask: [0, 420], vote: [340, 520], entry: [0, 480] };
+const ELECTION_MS = 760;
 
 export class RaftView {
   constructor(app) {
@@ -23,18 +27,19 @@ export class RaftView {
     this.links = new Links();
     this.tokens = svg("g");
     this.arcs = svg("g", { class: "silences", "aria-hidden": "true" });
+    this.timers = new Timers();
     this.term = svg("text", { class: "big", "text-anchor": "middle" });
     this.under = svg("text", { class: "big-under", "text-anchor": "middle" });
     this.picture = svg("svg", { id: "raft-ring", class: "picture", role: "group", "aria-label": "Raft's nodes: arrow keys walk among them" },
-      this.links.layer, this.term, this.under, this.arcs, this.flights.layer, this.tokens);
+      this.links.layer, this.term, this.under, this.arcs, this.timers.layer, this.flights.layer, this.tokens);
     this.frame = element("div", { class: "frame" }, this.picture);
     this.keyed = new Keyed(this.tokens, (_key, node) => new Token(node, (key, byKeyboard) => app.choose(key, byKeyboard),
-      { radius: unit() * (this.many > 12 ? 1.2 : 1.8), detail: this.many <= 12 }),
+      { radius: unit() * (this.many > 12 ? 1.2 : 1.8), detail: this.many <= 12, gap: 0.55 }),
     (token, node) => {
       token.place(this.places.get(node.key));
       const view = viewOf(node);
       token.update(node, app.now, app.chosen === node.key, { role: this.many > 12 ? "" : words(view.role),
-        detail: view.seen ? `t${view.term}${view.vote ? ` · voted ${view.vote === view.id ? "itself" : view.vote}` : ""}` : "" });
+        detail: view.seen ? `t${view.term}${ballot(view)}` : "" });
     }, leave);
     this.keyedArcs = new Keyed(this.arcs, () => svg("circle", { fill: "none", pathLength: 100 }), (made, item) => arc(made, item));
     walk(this.picture, () => [...this.keyed.made.values()]);
@@ -44,7 +49,7 @@ export class RaftView {
     this.feed = new Feed({ heading: "What happens in Raft", most: 8, id: "raft-feed" });
     this.empty = element("p", { class: "empty" }, "Raft is not seen. Start it with ", element("code", {}, "ensemble up raft"), ".");
     this.whole = element("div", { class: "stack" },
-      element("div", { class: "halves" }, this.frame,
+      element("div", { class: "halves" }, element("div", { class: "stack" }, this.frame, ringLegend()),
         element("section", { class: "stack", "aria-label": "Logs" }, element("h3", {}, "Logs, aligned by index"), this.log.element, logLegend(), this.facts, this.form(app))),
       this.strip.element, this.feed.element);
     this.element = element("section", { class: "view", "aria-labelledby": "view-title" },
@@ -66,7 +71,7 @@ export class RaftView {
         ["delete", "Delete", "/act/raft/delete", () => ({ key: key.value })]],
       told: (answer, path) => {
         const verb = path.split("/").at(-1);
-        const held = answer.value ?? record(answer.entry).value;
+        const held = record(answer.item).value;
         return verb === "get"
           ? held === null || held === undefined ? `${key.value} holds nothing.` : `${key.value} is ${cut(text(held, JSON.stringify(held)), 400)}`
           : `${verb === "put" ? "Put" : "Deleted"}: ${cut(Object.entries(answer).map(([name, each]) => `${words(name)} ${text(each, JSON.stringify(each))}`).join(", "), 300) || "done"}`;
@@ -96,7 +101,7 @@ export class RaftView {
     this.empty.hidden = nodes.length > 0;
     this.whole.hidden = nodes.length === 0;
     if (nodes.length === 0) return;
-    const width = Math.floor(this.frame.clientWidth);
+    const width = widthOf(this.frame);
     if (width === 0) return;
     const size = unit();
     const key = `${width} ${size} ${nodes.map((each) => each.key).join()}`;
@@ -113,18 +118,25 @@ export class RaftView {
     say(this.term, `term ${cut(String(term), 9)}`);
     say(this.under, leader ? `${cut(leader.name, 12)} leads` : "nobody leads");
     set(this.under, { "data-none": leader === null });
-    if (this.drawn !== app.state.nodes) {
-      this.drawn = app.state.nodes;
-      this.links.show(new Map([...links(app.state)].filter(([, [one]]) => one.system === "raft")), this.places);
+    if (this.drawn !== app.state.nodes || this.chosen !== app.chosen) {
+      Object.assign(this, { drawn: app.state.nodes, chosen: app.chosen });
+      const own = [...links(app.state)].filter(([, [one]]) => one.system === "raft");
+      this.links.show(new Map(own), this.places, app.chosen);
       this.keyedArcs.show(silences(nodes, leader, this.places, size, this.many));
     }
+    const radius = size * (this.many > 12 ? 1.2 : 1.8) + size * 0.62;
+    this.timers.show(app, nodes.map((node) =>
+      [node.key, { node, spot: this.places.get(node.key), radius }]));
     this.keyed.show(nodes.map((each) => [each.key, each]));
     enter(this.keyed.made.values());
     this.move(nodes, jumped, size);
     this.log.update(nodes, leader);
     this.strip.update(app);
     const view = leader ? viewOf(leader) : null;
-    say(this.facts, view ? `Committed ${count(view.commit)} of ${count(view.last)} entries, applied ${count(view.applied)}; ${count(view.keys)} keys in the store.` : "While nobody leads nothing can be committed.");
+    say(this.facts, view
+      ? `Committed ${count(view.commit)} of ${count(view.last)} entries, applied `
+        + `${count(view.applied)}; ${some(view.keys, "key")} in the store.`
+      : "While nobody leads nothing can be committed.");
     const wanted = (_key, system) => system === "raft";
     wanted.id = "raft";
     this.feed.update(app.state, wanted);
@@ -133,11 +145,17 @@ export class RaftView {
   move(nodes, jumped, size) {
     if (jumped) this.flights.clear();
     else if (this.before.size > 0) {
-      for (const [kind, from, to, label] of moves(this.before, nodes)) {
+      const moved = moves(this.before, nodes);
+      // First the questions, then the votes, then the entries of who was elected by them.
+      const asked = moved.some(([kind]) => kind === "ask");
+      for (const [kind, from, to, label] of moved) {
         const [a, b] = [this.places.get(from), this.places.get(to)];
         if (!a || !b) continue;
         const rim = size * (this.many > 12 ? 1.2 : 1.8);
-        this.flights.launch({ from: edge(a, b, rim), to: edge(b, a, rim), kind, label: this.many > 12 ? "" : label, lasts: kind === "vote" ? 700 : 480 });
+        const [later, lasts] = FLIGHTS[kind];
+        const after = !asked ? 0 : kind === "entry" ? ELECTION_MS : later;
+        this.flights.launch({ from: edge(a, b, rim), to: edge(b, a, rim), kind, after, lasts,
+          label: this.many > 12 ? "" : label });
       }
     }
     this.before = new Map(nodes.map((each) => [each.key, each]));
@@ -146,13 +164,31 @@ export class RaftView {
   close() { this.flights.clear(); }
 }
 
+/** For whom a node has voted, or how many would elect it. */
+function ballot(view) {
+  if (stands(view)) return ` · ${view.votes.length} of ${votersOf(view).length} votes`;
+  return view.vote ? ` · voted ${view.vote === view.id ? "itself" : view.vote}` : "";
+}
+
+/** What arcs and things that fly mean. */
+function ringLegend() {
+  const item = (words, attributes) =>
+    element("li", {}, element("i", { class: "swatch", ...attributes }), words);
+  return element("ul", { class: "legend", "aria-label": "Legend of the ring" },
+    item("election timer: whole while heartbeats come", { "data-timer": "calm" }),
+    item("running down", { "data-timer": "runs" }),
+    item("the leader does not hear it", { "data-timer": "silent" }),
+    item("asks for votes", { "data-flight": "ask" }), item("vote", { "data-flight": "vote" }),
+    item("entry", { "data-flight": "entry" }));
+}
+
 /** How long the leader has not heard each follower, as an arc that closes at one second. */
 function silences(nodes, leader, places, size, many) {
   if (!leader) return [];
   const byId = new Map(nodes.map((each) => [viewOf(each).id, each]));
   return viewOf(leader).members.map((member) => [byId.get(text(member.id)), member.silent_ms])
     .filter(([node, silent]) => node && node !== leader && typeof silent === "number")
-    .map(([node, silent]) => [node.key, { spot: places.get(node.key), silent, radius: size * (many > 12 ? 1.2 : 1.8) + 4 }]);
+    .map(([node, silent]) => [node.key, { spot: places.get(node.key), silent, radius: size * (many > 12 ? 1.2 : 1.8) + size * 0.95 }]);
 }
 
 function arc(made, { spot, silent, radius }) {

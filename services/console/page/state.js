@@ -4,14 +4,14 @@
 
 import { byName, list, number, record, text } from "./values.js";
 
-const EVENTS_LIMIT = 400;
-const ACTS_LIMIT = 40;
+export const EVENTS_LIMIT = 400;
+export const ACTS_LIMIT = 40;
 const KNOWN = ["overlay", "raft", "chord"];
 
 /** The state before anything was seen. */
 export const nothing = () => ({
   at: 0, number: 0, oldest: 0,
-  nodes: new Map(), promises: new Map(), stats: null, events: [], acts: [],
+  nodes: new Map(), promises: new Map(), logs: new Map(), stats: null, events: [], acts: [],
 });
 
 /** A node with every field that the page relies on; null for what cannot be one. */
@@ -36,6 +36,7 @@ export function node(raw) {
     faults: record(given.faults),
     traffic: record(given.traffic),
     view: given.view !== null && typeof given.view === "object" ? given.view : null,
+    viewed: number(given.viewed),
   };
 }
 
@@ -67,10 +68,14 @@ export function restored(state, raw) {
     ...state,
     at: number(given.at, state.at),
     oldest: number(given.oldest, number(given.at)),
-    nodes, promises,
+    nodes, promises, logs: newest(given.logs),
     stats: given.spans ? record(given.spans) : state.stats,
   };
 }
+
+/** The number of the newest line of each log. */
+const newest = (logs) =>
+  new Map(Object.entries(record(logs)).map(([key, last]) => [key, number(last)]));
 
 /** The state after a frame. */
 export function advanced(state, raw) {
@@ -100,6 +105,7 @@ export function advanced(state, raw) {
     }));
     next.acts = [...state.acts, ...done].slice(-ACTS_LIMIT);
   }
+  if (given.logs) next.logs = new Map([...state.logs, ...newest(given.logs)]);
   if (given.spans) next.stats = record(given.spans);
   return next;
 }
@@ -160,7 +166,10 @@ export function severed(one, other) {
   return by(one, other) || by(other, one);
 }
 
-/** Pairs of nodes that are peers: [one, other, messages a second] by traffic and by their views. */
+/**
+ * Pairs of nodes that are peers by their traffic or their views: [one, other, forth, back], the
+ * messages a second from the one to the other and back.
+ */
 export function links(state) {
   const pairs = new Map();
   const bySystem = new Map();
@@ -174,13 +183,12 @@ export function links(state) {
     const [first, second] = one.key < other.key ? [one, other] : [other, one];
     const id = `${first.key}|${second.key}`;
     const pair = pairs.get(id);
-    if (pair) pair[2] = Math.max(pair[2], rate);
-    else pairs.set(id, [first, second, rate]);
+    const made = pair ?? [first, second, 0, 0];
+    made[first === one ? 2 : 3] += rate;
+    if (!pair) pairs.set(id, made);
   };
   for (const one of state.nodes.values()) {
-    for (const [name, each] of Object.entries(one.traffic)) {
-      join(one, name, number(record(each).sent) + number(record(each).received));
-    }
+    for (const [name, rate] of Object.entries(one.traffic)) join(one, name, number(rate));
     const view = record(one.view);
     for (const each of list(view.neighbours)) if (Array.isArray(each)) join(one, each[0], 0);
     for (const each of list(view.successors).slice(0, 1)) join(one, record(each).id, 0);

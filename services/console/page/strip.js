@@ -1,7 +1,7 @@
 // The strip of Raft's history: for each node a lane, coloured by what it was; who leads is a band
 // in the colour of its term. It can be scrolled back, and a click shows the whole page as of then.
 
-import { element, say, set, svg, unit } from "./dom.js";
+import { element, say, set, svg, unit, widthOf } from "./dom.js";
 import { clock, cut } from "./format.js";
 import { clamp } from "./values.js";
 
@@ -60,7 +60,7 @@ export class Strip {
   }
 
   update(app) {
-    const width = Math.floor(this.frame.clientWidth);
+    const width = widthOf(this.frame);
     const time = performance.now();
     if (width === 0 || (time - this.drawn < 200 && this.width === width)) return;
     Object.assign(this, { drawn: time, width });

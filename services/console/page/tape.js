@@ -7,6 +7,31 @@ import { list, number, record } from "./values.js";
 const KEPT_MS = 15 * 60_000;
 const FRAMES_LIMIT = 20_000;
 const STRIDE = 200;
+/** Of what takes memory, as many are kept: processes and events of all frames. */
+const WEIGHT_LIMIT = 60_000;
+/** Milliseconds that frames span which were made coarser once, and twice. */
+const COARSE_MS = [500, 2000];
+/** The newest frames are never made coarser. */
+const FINE = 600;
+
+const weight = (frame) => 1 + list(frame.nodes).length + list(frame.events).length / 4;
+
+/** Frames that follow each other as one: what holds after them, and all that happened in them. */
+export function merged(frames) {
+  const last = frames.at(-1);
+  const [nodes, promises, gone] = [new Map(), new Map(), new Set()];
+  for (const frame of frames) {
+    for (const each of list(frame.nodes)) {
+      nodes.set(record(each).key, each);
+      gone.delete(record(each).key);
+    }
+    for (const key of list(frame.gone)) gone.add(key);
+    for (const each of list(frame.promises)) promises.set(record(each).id, each);
+  }
+  const all = (name) => frames.flatMap((frame) => list(frame[name]));
+  return { ...Object.assign({}, ...frames), at: last.at, number: last.number, nodes: [...nodes.values()],
+    gone: [...gone], promises: [...promises.values()], events: all("events"), acts: all("acts") };
+}
 
 /** What a snapshot in mid-stream says, as a frame: so a tape has one snapshot, at its start. */
 export function asFrame(state, snapshot) {
@@ -26,6 +51,8 @@ export class Tape {
     this.frames = [];
     this.marks = [restored(nothing(), this.snapshot)];
     this.trimmed = false;
+    this.weight = 0;
+    this.coarse = { level: 0, next: 0 };
     for (const frame of frames) this.record(frame);
   }
 
@@ -36,16 +63,47 @@ export class Tape {
   /** Takes the next frame; the oldest go when the tape is full. */
   record(frame) {
     this.frames.push(record(frame));
-    if (this.frames.length > FRAMES_LIMIT || this.to - number(this.frames[0].at) > KEPT_MS + 30_000) {
+    this.weight += weight(this.frames.at(-1));
+    while (this.weight > WEIGHT_LIMIT && this.makeCoarser());
+    if (this.weight > WEIGHT_LIMIT || this.frames.length > FRAMES_LIMIT || this.to - number(this.frames[0].at) > KEPT_MS + 30_000) {
       this.trim();
     }
   }
 
+  /** Makes one frame of the next few that are of one time; false when all old ones are coarse. */
+  makeCoarser() {
+    const { coarse } = this;
+    const end = this.frames.length - FINE;
+    while (coarse.level < COARSE_MS.length) {
+      const step = (at) => Math.floor(number(this.frames[at].at) / COARSE_MS[coarse.level]);
+      for (; coarse.next < end; coarse.next += 1) {
+        let to = coarse.next + 1;
+        while (to < end && step(to) === step(coarse.next)) to += 1;
+        if (to - coarse.next < 2) continue;
+        const few = this.frames.slice(coarse.next, to);
+        const one = merged(few);
+        this.frames.splice(coarse.next, few.length, one);
+        this.weight += weight(one) - few.reduce((sum, frame) => sum + weight(frame), 0);
+        this.marks.length = Math.min(this.marks.length, Math.floor(coarse.next / STRIDE) + 1);
+        return true;
+      }
+      Object.assign(coarse, { level: coarse.level + 1, next: 0 });
+    }
+    // What has become old since is fine yet.
+    Object.assign(coarse, { level: 0, next: 0 });
+    return false;
+  }
+
   trim() {
     const keep = this.frames.findIndex((frame) => number(frame.at) >= this.to - KEPT_MS);
-    const many = Math.max(keep, this.frames.length - FRAMES_LIMIT + STRIDE, 1);
+    const over = this.weight > WEIGHT_LIMIT ? STRIDE : this.frames.length - FRAMES_LIMIT + STRIDE;
+    const many = Math.min(Math.max(keep, over, 1), this.frames.length - 1);
     let state = this.marks[0];
-    for (const frame of this.frames.slice(0, many)) state = advanced(state, frame);
+    for (const frame of this.frames.slice(0, many)) {
+      state = advanced(state, frame);
+      this.weight -= weight(frame);
+    }
+    this.coarse.next = Math.max(0, this.coarse.next - many);
     this.frames = this.frames.slice(many);
     this.marks = [state];
     this.trimmed = true;
@@ -61,6 +119,8 @@ export class Tape {
     const own = this.frames;
     this.snapshot = earlier.snapshot;
     this.frames = [...earlier.frames, asFrame(last, now), ...own];
+    this.weight = this.frames.reduce((sum, frame) => sum + weight(frame), 0);
+    this.coarse = { level: 0, next: 0 };
     this.marks = earlier.marks.slice(0, 1);
   }
 

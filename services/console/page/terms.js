@@ -1,7 +1,8 @@
-// Raft as the page infers it from changes of views: what moved, who led when, which part of a log
-// is in which state. Pure; nothing is invented: an entry moved when a follower's `last` grew.
+// Raft as the page infers it from changes of views: what moved, whose timer runs, who led when,
+// which part of a log is in which state. Pure; nothing is invented: an entry moved when a
+// follower's `last` grew.
 
-import { list, number, record, text } from "./values.js";
+import { clamp, list, number, record, text } from "./values.js";
 
 const SEGMENTS_LIMIT = 600;
 
@@ -16,6 +17,8 @@ export function viewOf(node) {
     first: number(view.first, 1), last: number(view.last), commit: number(view.commit),
     applied: number(view.applied), snapshot: number(view.snapshot),
     keys: number(record(view.store).keys), members: list(view.members).map(record),
+    votes: list(view.votes).map((id) => text(id)),
+    timeout: number(record(view.election).timeout_ms),
   };
 }
 
@@ -28,6 +31,43 @@ export function leaderOf(nodes) {
     if (best === null || view.term > viewOf(best).term) best = node;
   }
   return best;
+}
+
+/** Whether a node asks for votes, or asks how they would be given. */
+export const stands = (view) => view.role === "candidate" || view.role === "pre_candidate";
+
+/** The voters of a node's configuration, by their ids. */
+export const votersOf = (view) => view.members
+  .filter((member) => member.standing === "voter").map((member) => text(member.id));
+
+/**
+ * The election timer of a node at a moment, or null where there is none: which part of it is left,
+ * whether that becomes less as time goes by, and how it is to be drawn. A view says how long the
+ * node heard nothing, in whole heartbeats; between two views at most one more has gone by, and none
+ * at a node that is suspended. `still` draws what the views say, and nothing between.
+ */
+export function timerOf(node, now, still = false) {
+  const election = record(record(node.view).election);
+  const timeout = number(election.timeout_ms);
+  if (timeout <= 0 || node.health === "unreachable") return null;
+  const quiet = number(election.quiet_ms);
+  const stopped = number(node.faults.suspended_until) > now;
+  const most = stopped || still || quiet <= 0 ? 0 : number(election.heartbeat_ms);
+  const since = clamp(now - node.viewed, 0, most);
+  const left = clamp(1 - (quiet + since) / timeout, 0, 1);
+  const state = stopped ? "stopped" : quiet > 0 ? "runs" : "calm";
+  return { left, runs: since < most && left > 0, state };
+}
+
+/** What a node's standing for election lets fly: a question to each other voter. */
+function asks(node, was, is, byId) {
+  const again = is.role !== was.role || is.term !== was.term || is.timeout !== was.timeout;
+  // Who was elected between two looks has stood, too: it has its own vote.
+  const stood = stands(is) ? again : is.vote === is.id && is.term > was.term;
+  if (!stood) return [];
+  const term = is.role === "pre_candidate" ? is.term + 1 : is.term;
+  return votersOf(is).map((id) => byId.get(id)).filter((other) => other && other !== node)
+    .map((other) => ["ask", node.key, other.key, `t${term}?`]);
 }
 
 /** What moved between two views of the same nodes: [kind, from, to, label]. */
@@ -46,6 +86,14 @@ export function moves(before, after) {
     if (is.vote !== null && is.vote !== is.id && (is.vote !== was.vote || is.term !== was.term)) {
       const to = byId.get(is.vote);
       if (to) found.push(["vote", node.key, to.key, `t${is.term}`]);
+    }
+    found.push(...asks(node, was, is, byId));
+    // What a vote would be is told by none but who asked for it.
+    for (const id of is.role === "pre_candidate" ? is.votes : []) {
+      const from = byId.get(id);
+      if (from && from !== node && !was.votes.includes(id)) {
+        found.push(["vote", from.key, node.key, "yes"]);
+      }
     }
   }
   return found;

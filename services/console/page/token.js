@@ -8,15 +8,18 @@ import { leads, marks, roleOf } from "./state.js";
 const HEALTH = { serving: "serving", not_serving: "not serving", unreachable: "unreachable", unknown: "unknown health" };
 
 export class Token {
-  /** `open(key)` is called when the node is chosen. */
-  constructor(node, open, { radius, label = true, detail = false } = {}) {
+  /** `open(key)` is called when the node is chosen; `gap` is what words stand off by, in rem. */
+  constructor(node, open, { radius, label = true, detail = false, gap = 0 } = {}) {
     this.radius = radius;
     const size = unit();
+    const below = radius + size * gap;
     const grown = size / 15;
     this.name = svg("text", { class: "token-name", "text-anchor": "middle", dy: "0.35em" });
-    this.role = svg("text", { class: "token-role", "text-anchor": "middle", y: radius + size });
-    this.detail = svg("text", { class: "token-detail", "text-anchor": "middle", y: radius + size * 2 });
-    this.fault = svg("text", { class: "token-fault", "text-anchor": "middle", y: radius + size * (detail ? 3 : 2) });
+    this.role = svg("text", { class: "token-role", "text-anchor": "middle", y: below + size });
+    this.detail = svg("text",
+      { class: "token-detail", "text-anchor": "middle", y: below + size * 2 });
+    this.fault = svg("text",
+      { class: "token-fault", "text-anchor": "middle", y: below + size * (detail ? 3 : 2) });
     this.body = svg("circle", { class: "token-body", r: radius });
     this.crown = svg("g", { class: "token-crown", transform: `translate(${-9 * grown} ${-radius - 18 * grown}) scale(${0.75 * grown})` }, iconPath("crown"));
     this.mark = svg("g", { class: "token-mark", transform: `translate(${radius * 0.72} ${-radius * 0.72}) scale(${grown})` });
@@ -51,7 +54,7 @@ export class Token {
       && this.detailText === detail;
     if (same) return;
     Object.assign(this, { shown: node, marked, chosen, roleText: role, detailText: detail });
-    say(this.name, short(node.name, 7));
+    say(this.name, short(node.name, 8));
     set(this.name, { "data-long": [...node.name].length > 3 ? "" : null });
     say(this.role, short(words(role), 16));
     say(this.detail, short(detail, 20));

@@ -2,7 +2,7 @@
 
 import { ask } from "./ask.js";
 import { Keyed, element, field, say, set } from "./dom.js";
-import { bytes, clock, count, cut, span } from "./format.js";
+import { bytes, clock, count, cut, some, span } from "./format.js";
 import { list, number, record, text } from "./values.js";
 import { Waterfall, colour } from "./waterfall.js";
 
@@ -108,14 +108,17 @@ export class TracesView {
     this.empty.replaceChildren(...(filtered ? [element("p", {}, "No trace matches. Widen the filters.")] : [
       element("h2", {}, "No traces were received yet"),
       element("p", {}, "Every process of Ensemble sends its spans here when this is set before it starts:"),
-      element("pre", {}, `OTEL_EXPORTER_OTLP_ENDPOINT=http://${location.hostname || "HOST"}:4317`),
+      element("pre", {}, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://${location.hostname || "HOST"}:4317`),
       element("p", { class: "soft" }, "Then forward a request or put a key, and its trace is the first in this list.")]));
   }
 
   tell(stats) {
-    say(this.stats, `${count(stats.received)} spans received, ${count(stats.kept)} kept in ${count(stats.traces)} traces (${bytes(stats.bytes)}), `
-      + `${count(stats.dropped)} dropped, ${count(stats.invalid)} invalid, ${count(stats.per_second)} a second`);
-    set(this.stats, { "data-dropped": number(stats.dropped) > 0 });
+    say(this.stats, `${count(stats.received)} spans received, `
+      + `${count(stats.kept)} kept in ${some(stats.traces, "trace")} (${bytes(stats.bytes)}), `
+      + `${count(stats.dropped)} dropped, ${count(stats.invalid)} invalid, ${count(stats.per_second)} a second`
+      + (number(stats.forwarded) + number(stats.not_forwarded) === 0 ? ""
+        : `; ${count(stats.forwarded)} passed on, ${count(stats.not_forwarded)} not`));
+    set(this.stats, { "data-dropped": number(stats.dropped) + number(stats.not_forwarded) > 0 });
   }
 
   update(app) {
@@ -148,8 +151,8 @@ function drawRow(made, { each, longest }) {
   say(made.at, clock(each.start, true));
   say(made.took, span(each.duration_us));
   made.bar.style.width = `${Math.max(1, (number(each.duration_us) / longest) * 100)}%`;
-  say(made.spans, `${count(each.spans)} spans${each.complete === false ? ", incomplete" : ""}`);
-  say(made.errors, number(each.errors) > 0 ? `${count(each.errors)} ${each.errors === 1 ? "error" : "errors"}` : "");
+  say(made.spans, `${some(each.spans, "span")}${each.complete === false ? ", incomplete" : ""}`);
+  say(made.errors, number(each.errors) > 0 ? some(each.errors, "error") : "");
   const services = list(each.services).map((one) => text(one)).join("|");
   if (made.known !== services) {
     made.known = services;

@@ -4,13 +4,15 @@
 import { ask } from "./ask.js";
 import { element, say, svg } from "./dom.js";
 import { Flights } from "./flights.js";
-import { clock, count, cut, span as length, words } from "./format.js";
+import { clock, count, cut, some, span as length, words } from "./format.js";
 import { PlanPicture } from "./plan.js";
 import { extent, nodeOf, path, tree } from "./spans.js";
 import { list, record, text } from "./values.js";
 
 const COLOURS = 8;
 const ROWS = 400;
+const FRESH_MS = 10_000;
+const QUIET = 9;
 const KNOWN = ["overlay-leader", "overlay-team-leader", "overlay-worker", "raft-node", "chord-node", "chord-registry"];
 
 /** The number of a service's colour: the known ones have their own, others by their name. */
@@ -63,27 +65,40 @@ export class Waterfall {
     say(this.lead, "Waiting for its spans…");
     this.export.setAttribute("href", `/traces/${encodeURIComponent(id)}/otlp`);
     // Spans are sent in batches: those of a request just made come some seconds after its answer.
+    // Nobody says how many there are: the trace is whole when nothing has come for a while.
+    let quiet = 0;
     for (let attempt = 0; attempt < 20 && this.opened === opened; attempt += 1) {
       try {
-        const trace = record(await ask(`/traces/${encodeURIComponent(id)}`));
+        const answer = await ask(`/traces/${encodeURIComponent(id)}`);
         if (this.opened !== opened) return;
+        if (answer === null && attempt >= 12) {
+          say(this.lead, "None of its spans has come, or they made room for later ones.");
+          return;
+        }
+        const trace = record(answer);
         const many = list(trace.spans).length;
-        if (many !== this.many) {
+        quiet = many === this.many ? quiet + 1 : 0;
+        if (answer !== null && many !== this.many) {
           this.many = many;
           this.show(trace);
         }
         say(this.wrong, "");
-        if (trace.complete !== false) return;
+        const whole = answer !== null && trace.complete !== false;
+        if (whole && (quiet >= QUIET || !this.isFresh())) return;
       } catch (error) {
         if (this.opened !== opened) return;
-        if (error.status !== 404 || attempt >= 12) {
-          say(this.lead, "");
-          say(this.wrong, error.message);
-          return;
-        }
+        say(this.lead, "");
+        say(this.wrong, error.message);
+        return;
       }
       await new Promise((done) => { setTimeout(done, 700); });
     }
+  }
+
+  /** Whether it has ended so lately that some of its spans may still be on their way. */
+  isFresh() {
+    const { from, took } = extent(this.spans);
+    return Math.abs(Date.now() - (from + took / 1000)) < FRESH_MS;
   }
 
   show(trace) {
@@ -92,7 +107,7 @@ export class Waterfall {
     const root = this.spans[0];
     const errors = this.spans.filter((each) => each.error !== null).length;
     say(this.heading, root ? cut(root.name.split("/").at(-1) || root.name, 80) : "An empty trace");
-    say(this.lead, `${length(whole.took)} · ${count(this.spans.length)} spans · ${root ? clock(root.start, true) : ""}${errors > 0 ? ` · ${errors} with errors` : ""}`
+    say(this.lead, `${length(whole.took)} · ${some(this.spans.length, "span")} · ${root ? clock(root.start, true) : ""}${errors > 0 ? ` · ${errors} with errors` : ""}`
       + `${trace.complete === false ? " · incomplete: some spans have not come or were dropped" : ""} · ${cut(this.id, 40)}`);
     const services = [...new Set(this.spans.map((each) => each.service))];
     this.services.replaceChildren(...services.slice(0, 12).map((each) => element("li", {}, element("i", { class: `service service-${colour(each)}` }), cut(each, 40))));

@@ -99,9 +99,22 @@ impl Deed {
         }
     }
 
+    /// The system and what it does.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.system(), self.verb().0)
+    }
+
     /// What is done, in a few words.
     pub(crate) fn words(&self) -> String {
-        let (verb, what) = match self {
+        let (verb, what) = self.verb();
+        let shown = what.chars().take(SHOWN).collect::<String>();
+        let rest = if shown.len() < what.len() { "…" } else { "" };
+        format!("{verb} {shown}{rest}")
+    }
+
+    /// What is done, and with what.
+    fn verb(&self) -> (&'static str, &str) {
+        match self {
             Self::Forward(forward) => ("forward", &forward.payload),
             Self::Store(Store::Put(pair)) => ("put", &pair.key),
             Self::Store(Store::Get(key)) => ("get", &key.key),
@@ -110,10 +123,7 @@ impl Deed {
             Self::Ring(Ring::Find(key)) => ("find", &key.key),
             Self::Ring(Ring::Remove(key)) => ("remove", &key.key),
             Self::Ring(Ring::Locate(key)) => ("locate", &key.key),
-        };
-        let shown = what.chars().take(SHOWN).collect::<String>();
-        let rest = if shown.len() < what.len() { "…" } else { "" };
-        format!("{verb} {shown}{rest}")
+        }
     }
 
     /// Does it.

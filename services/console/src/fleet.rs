@@ -4,25 +4,29 @@
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::channel::Connector;
+use chassis::telemetry::Span;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-pub(crate) use self::watch::{Report, now};
+pub(crate) use self::watch::{Report, now, since_1970};
 use crate::scene::Seen;
 
 /// Time between two looks at which addresses a name leads to.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(2);
+/// The same as long as it leads nowhere.
+const FIND_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a name may take to be resolved.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(2);
 /// Addresses of one name that are watched.
 const ADDRESSES_LIMIT: usize = 256;
-/// Reports that wait to be looked at.
-const REPORTS_LIMIT: usize = 4096;
+/// Reports that wait to be looked at: whoever has more to tell waits.
+const REPORTS_LIMIT: usize = 256;
 
 /// Where processes are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +49,14 @@ pub(crate) fn watch(connector: &Connector, places: &[Place]) -> mpsc::Receiver<R
 /// Keeps a watcher at every address to which one place leads.
 async fn follow(connector: Connector, place: Place, reports: mpsc::Sender<Report>) {
     let mut watchers = BTreeMap::<Arc<str>, JoinHandle<()>>::new();
-    let mut interval = tokio::time::interval(RESOLVE_INTERVAL);
+    // An address leads to itself, whenever one looks.
+    let is_name = place.address.parse::<SocketAddr>().is_err();
     loop {
-        interval.tick().await;
         // While a name cannot be resolved, what it led to is what there is.
-        let Some(addresses) = resolve(&place.address).await else { continue };
+        let Some(addresses) = resolve(&place.address).await else {
+            tokio::time::sleep(FIND_INTERVAL).await;
+            continue;
+        };
         let gone = watchers.extract_if(.., |address, _| !addresses.contains(address));
         for (address, watcher) in gone.collect::<Vec<_>>() {
             watcher.abort();
@@ -60,9 +67,14 @@ async fn follow(connector: Connector, place: Place, reports: mpsc::Sender<Report
         for address in addresses {
             watchers.entry(address.clone()).or_insert_with(|| {
                 let watcher = watch::Watcher::new(&connector, &place.service, address, &reports);
-                tokio::spawn(watcher.run())
+                // It looks again and again: nobody wants a trace of that.
+                tokio::spawn(Span::quiet().scope(watcher.run()))
             });
         }
+        if !is_name {
+            return;
+        }
+        tokio::time::sleep(RESOLVE_INTERVAL).await;
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `role` | settings; how the process begins and ends |
 //! | `fleet` | watches every process that there is: its health, its view, its events |
 //! | `scene` | what is seen, as a value that is told the time: nodes, frames, history |
+//! | `logs` | the last lines that each process has written |
 //! | `picture` | the words in which the page is told |
 //! | [`promises`] | whether what is seen agrees with what the systems promise |
 //! | [`traces`] | the spans that processes send, by the trace they belong to |
@@ -17,6 +18,7 @@
 
 mod act;
 mod fleet;
+mod logs;
 mod picture;
 pub mod promises;
 mod role;

@@ -3,12 +3,16 @@
 //! Times are milliseconds since 1970 by this process's clock.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
+use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::promises::Promise;
-use crate::traces::Stats;
+use crate::traces::{Stats, TraceId};
 
 /// How a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,8 +50,38 @@ pub(crate) struct Node {
     pub(crate) faults_on: bool,
     /// Those that were switched on by this console.
     pub(crate) faults: Faults,
+    /// Messages a second that it sends, by the name of the peer.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) traffic: BTreeMap<String, u64>,
     /// Its own view.
-    pub(crate) view: Option<Value>,
+    pub(crate) view: Option<View>,
+    /// When that was seen.
+    pub(crate) viewed: u64,
+}
+
+/// A process's own view, kept as the text that is told: as a tree it takes ten times as much.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct View(#[serde(serialize_with = "told_as_it_is")] Arc<RawValue>);
+
+fn told_as_it_is<S: serde::Serializer>(text: &RawValue, serializer: S) -> Result<S::Ok, S::Error> {
+    text.serialize(serializer)
+}
+
+impl View {
+    pub(crate) fn of(view: &Value) -> Self {
+        Self(to_raw_value(view).expect("a value is JSON").into())
+    }
+
+    pub(crate) fn read(&self) -> Value {
+        serde_json::from_str(self.0.get()).expect("it was a value")
+    }
+}
+
+impl PartialEq for View {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
 }
 
 /// Faults that were switched on.
@@ -99,6 +133,8 @@ pub(crate) struct Act {
     pub(crate) text: String,
     pub(crate) ok: bool,
     pub(crate) answer: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<TraceId>,
 }
 
 /// Everything that there is.
@@ -108,6 +144,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) nodes: Vec<&'a Node>,
     pub(crate) promises: Vec<Promise>,
     pub(crate) spans: Stats,
+    /// The number of the newest line of each log.
+    pub(crate) logs: BTreeMap<String, u64>,
     /// How far the history goes back.
     pub(crate) oldest: u64,
 }
@@ -124,8 +162,45 @@ pub(crate) struct Frame<'a> {
     pub(crate) events: Vec<Event>,
     pub(crate) promises: Vec<Promise>,
     pub(crate) acts: Vec<Act>,
+    /// The number of the newest line of each log that has become longer.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) logs: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spans: Option<Stats>,
+}
+
+/// What is told to whoever looks, made once for all: a server-sent event, and the JSON in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    event: Bytes,
+    json: Range<usize>,
+}
+
+impl Told {
+    /// Tells of this; JSON has no line breaks.
+    pub(crate) fn new(kind: &str, number: u64, of: &impl Serialize) -> Self {
+        let mut text = format!("event: {kind}\nid: {number}\ndata: ").into_bytes();
+        let begin = text.len();
+        let written = serde_json::to_writer(&mut text, of);
+        written.expect("strings for keys, and no numbers that JSON has not");
+        let json = begin..text.len();
+        text.extend(b"\n\n");
+        Self { event: text.into_boxed_slice().into(), json }
+    }
+
+    /// As a viewer is sent it.
+    pub(crate) fn event(&self) -> Bytes {
+        self.event.clone()
+    }
+
+    /// The JSON alone, without a copy.
+    pub(crate) fn piece(&self) -> Bytes {
+        self.event.slice(self.json.clone())
+    }
+
+    pub(crate) fn json(&self) -> &str {
+        str::from_utf8(&self.event[self.json.clone()]).expect("it was written as text")
+    }
 }
 
 /// Processes by their keys.

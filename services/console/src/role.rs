@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use chassis::channel::is_address;
+use chassis::channel::{is_address, is_by_tls};
 use chassis::{Chassis, Role, Services, Settings as _};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::fleet::{self, Place, Report};
-use crate::web::{self, Console};
+use crate::traces::{DEADLINE, Forwarder, QUEUE_BYTES};
+use crate::web::{self, Console, Session};
 
-/// Time between two frames.
-const FRAME_INTERVAL: Duration = Duration::from_millis(50);
+/// Time between two frames. A process looks for changes of its view every 50 ms: together they are
+/// seen in less than 100.
+const FRAME_INTERVAL: Duration = Duration::from_millis(33);
 /// The least characters of a token.
 const TOKEN_LENGTH: usize = 16;
 
@@ -29,10 +31,15 @@ chassis::settings! {
         nodes: String = "",
         /// Where processes send their spans, `host:port`, by OTLP/gRPC; nowhere when it is empty.
         traces: Option<String> = "127.0.0.1:4317",
-        /// What a browser must be told to be let in; nobody needs it on loopback when it is unset.
+        /// Another collector that all spans are passed on to by OTLP/gRPC: `http://host:port`, or
+        /// `https://host:port` for mutual TLS.
+        forward: Option<String> = "",
+        /// What a browser must be told to be let in. When it is unset, nobody needs it on loopback,
+        /// and elsewhere one is drawn at every start and logged.
         token: Option<String> = "",
-        /// Mebibytes of what was seen in the last ten minutes that are kept.
-        history_mib: usize = "8",
+        /// Mebibytes of what was seen in the last ten minutes that are kept; what is long past is
+        /// made coarser before it is dropped.
+        history_mib: usize = "4",
     }
 }
 
@@ -46,6 +53,7 @@ pub static CONSOLE: Role = Role {
         let plan = Plan::of(environment.read()?)?;
         Ok(plan.address)
     },
+    beside: |environment| Ok(Plan::of(environment.read()?)?.traces),
     start: |chassis| Box::pin(start(chassis)),
 };
 
@@ -57,9 +65,21 @@ pub static ROLES: &[&Role] = &[&CONSOLE];
 struct Plan {
     address: SocketAddr,
     traces: Option<SocketAddr>,
+    forward: Option<String>,
     places: Vec<Place>,
-    token: Option<String>,
+    token: Token,
     history_bytes: usize,
+}
+
+/// What lets a browser in.
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    /// Nothing is asked for.
+    None,
+    /// Set by the user, who knows it.
+    Given(String),
+    /// Drawn at this start, and told in the log.
+    Drawn(String),
 }
 
 impl Plan {
@@ -69,24 +89,29 @@ impl Plan {
         let traces = settings.traces.as_deref().filter(|traces| !traces.is_empty());
         let traces = traces.map(|traces| chassis::resolve(traces, "the trace service"));
         let traces = traces.transpose().context("CONSOLE_TRACES")?;
+        if let Some(forward) = &settings.forward {
+            is_by_tls(forward).context("CONSOLE_FORWARD")?;
+            let own = traces.is_some_and(|own| forward.ends_with(&format!("://{own}")));
+            ensure!(!own, "CONSOLE_FORWARD={forward}: that is this console, CONSOLE_TRACES");
+        }
+        let forward = settings.forward;
         let names = settings.nodes.split(',').map(str::trim).filter(|name| !name.is_empty());
         let places = names.map(place).collect::<anyhow::Result<_>>()?;
-        let token = settings.token;
-        match &token {
-            Some(token) => ensure!(
+        let token = match settings.token {
+            Some(token) => Token::Given(token),
+            None if address.ip().is_loopback() => Token::None,
+            None => Token::Drawn(chassis::secret()),
+        };
+        if let Token::Given(token) = &token {
+            ensure!(
                 TOKEN_LENGTH <= token.len(),
                 "CONSOLE_TOKEN: {} characters are guessed too easily; {TOKEN_LENGTH} at least",
                 token.len()
-            ),
-            None => ensure!(
-                address.ip().is_loopback(),
-                "CONSOLE_ADDRESS={address} is reached from elsewhere: set CONSOLE_TOKEN, or listen \
-                 on 127.0.0.1"
-            ),
+            );
         }
         let mebibytes = settings.history_mib;
         ensure!((1..=1024).contains(&mebibytes), "CONSOLE_HISTORY_MIB={mebibytes}: 1 to 1,024");
-        Ok(Self { address, traces, places, token, history_bytes: mebibytes << 20 })
+        Ok(Self { address, traces, forward, places, token, history_bytes: mebibytes << 20 })
     }
 }
 
@@ -103,14 +128,47 @@ fn place(text: &str) -> anyhow::Result<Place> {
 async fn start(chassis: Chassis) -> anyhow::Result<()> {
     let plan = Plan::of(chassis.environment.read()?)?;
     let reports = fleet::watch(&chassis.connector, &plan.places);
-    let shutdown = chassis.shutdown.clone();
-    let console = Console::new(&chassis.connector, plan.token, plan.history_bytes, shutdown);
+    let secure = chassis.connector.is_secure();
+    let at = page(plan.address, secure);
+    let token = match plan.token {
+        Token::None => {
+            tracing::info!("the page is at {at}");
+            None
+        }
+        Token::Given(token) => {
+            tracing::info!("the page is at {at}, and asks for CONSOLE_TOKEN");
+            Some(token)
+        }
+        Token::Drawn(token) => {
+            tracing::info!("the page is at {at}#token={token}");
+            Some(token)
+        }
+    };
+    let session = Session::new(token, secure);
+    let forwarder = plan.forward.as_deref().map(|url| forward(&chassis, url)).transpose()?;
+    let console = Console::new(&chassis, session, plan.history_bytes, forwarder);
     let mut services = Services::default().with_pages(web::pages(&console));
     if let Some(address) = plan.traces {
         services = services.with_beside(address, console.receiver().into_service());
     }
-    tracing::info!("the page is at http://{}/", plan.address);
     chassis.serve(services, show(console, reports)).await
+}
+
+/// Where a browser on this machine finds the page.
+fn page(address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    match address.ip().is_unspecified() {
+        true => format!("{scheme}://127.0.0.1:{}/", address.port()),
+        false => format!("{scheme}://{address}/"),
+    }
+}
+
+/// Begins to pass spans on.
+fn forward(chassis: &Chassis, url: &str) -> anyhow::Result<Forwarder> {
+    let channel = chassis.connector.lazily(url, DEADLINE).context("CONSOLE_FORWARD")?;
+    let forwarder = Forwarder::new(QUEUE_BYTES);
+    tokio::spawn(forwarder.clone().run(channel));
+    Ok(forwarder)
 }
 
 /// Puts what is seen into the scene, and shows what has changed.
@@ -134,6 +192,7 @@ mod tests {
             address: address.into(),
             nodes: nodes.into(),
             traces: None,
+            forward: None,
             token: token.map(str::to_owned),
             history_mib: 8,
         })
@@ -141,12 +200,49 @@ mod tests {
 
     #[test]
     fn off_loopback_it_demands_a_token() {
-        assert!(plan("127.0.0.1:8080", "", None).is_ok());
-        let error = plan("0.0.0.0:8080", "", None).expect_err("anybody could break the cluster");
-        assert!(error.to_string().contains("set CONSOLE_TOKEN"), "{error}");
-        let error = plan("0.0.0.0:8080", "", Some("short")).expect_err("it is guessed");
+        let token = |address, token| plan(address, "", token).map(|plan| plan.token);
+        assert_eq!(token("127.0.0.1:8080", None).expect("well formed"), Token::None);
+        let drawn = ["0.0.0.0:8080", "10.0.0.1:8080"].map(|address| token(address, None));
+        let [Ok(Token::Drawn(one)), Ok(Token::Drawn(other))] = drawn else {
+            panic!("anybody could break the cluster: {drawn:?}");
+        };
+        assert!(one.len() == 32 && one != other, "{one} {other}");
+        let error = token("0.0.0.0:8080", Some("short")).expect_err("it is guessed");
         assert!(error.to_string().contains("16 at least"), "{error}");
-        assert!(plan("0.0.0.0:8080", "", Some("0123456789abcdef")).is_ok());
+        let given = token("0.0.0.0:8080", Some("0123456789abcdef")).expect("well formed");
+        assert_eq!(given, Token::Given("0123456789abcdef".to_owned()));
+    }
+
+    #[test]
+    fn the_page_is_where_a_browser_finds_it() {
+        let at = |address: &str, secure| page(address.parse().expect("an address"), secure);
+        assert_eq!(at("0.0.0.0:8080", false), "http://127.0.0.1:8080/");
+        assert_eq!(at("127.0.0.1:81", true), "https://127.0.0.1:81/");
+        assert_eq!(at("[fd00::1]:8080", false), "http://[fd00::1]:8080/");
+    }
+
+    #[test]
+    fn spans_are_passed_on_to_another_collector() {
+        let forward = |url: &str| {
+            let settings = ConsoleSettings {
+                address: "127.0.0.1:8080".into(),
+                nodes: String::new(),
+                traces: Some("127.0.0.1:4317".into()),
+                forward: Some(url.into()),
+                token: None,
+                history_mib: 8,
+            };
+            Plan::of(settings).map(drop).map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(forward("http://127.0.0.1:4318"), Ok(()));
+        assert_eq!(forward("https://collector:4317"), Ok(()));
+        for (url, wrong) in [
+            ("http://127.0.0.1:4317", "that is this console"),
+            ("127.0.0.1:4318", "give http://HOST:PORT"),
+        ] {
+            let error = forward(url).expect_err(url);
+            assert!(error.starts_with("CONSOLE_FORWARD") && error.contains(wrong), "{error}");
+        }
     }
 
     #[test]

@@ -2,16 +2,22 @@
 //! changed since the last frame, and the frames of the last minutes.
 
 mod history;
+mod merged;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use axum::body::Bytes;
+use proto::ensemble::observe::v1::LogLine;
 use serde_json::{Number, Value};
 
 use self::history::History;
-use crate::picture::{Act, Event, Faults, Frame, Health, Node, Nodes, Snapshot};
+use self::traffic::{Meter, Rates};
+use crate::logs::{Level, Logs};
+use crate::picture::{Act, Event, Faults, Frame, Health, Node, Nodes, Snapshot, Told, View};
 use crate::promises::{Observed, Promises};
 use crate::traces::Stats;
 
@@ -20,15 +26,17 @@ const NODES_LIMIT: usize = 1024;
 /// Characters of a name.
 const NAME_LIMIT: usize = 128;
 /// Characters of an event.
-const EVENT_LIMIT: usize = 1024;
+pub(crate) const EVENT_LIMIT: usize = 1024;
 /// Events and acts of one frame; more are left out.
 const NEWS_LIMIT: usize = 1000;
 /// Milliseconds after which a process that does not answer is not shown any more.
 const FORGET_MS: u64 = 60_000;
 /// Milliseconds between two judgements of what needs rest.
 const JUDGE_MS: u64 = 250;
+/// Frames that a viewer may lag behind before it is shown everything anew.
+const LAG_LIMIT: u64 = history::FINE as u64;
 /// Whole numbers above this are not exact in JavaScript.
-const EXACT: u64 = (1 << 53) - 1;
+pub(crate) const EXACT: u64 = (1 << 53) - 1;
 
 /// What was seen of a process at an address.
 #[derive(Clone, Debug)]
@@ -43,6 +51,12 @@ pub(crate) enum Seen {
     View(String),
     /// Something notable.
     Event(String),
+    /// How long it lives, in microseconds, and how many messages it has sent since, by peer.
+    Traffic(u64, BTreeMap<String, u64>),
+    /// A line of its log.
+    Log(LogLine),
+    /// Lines of its log that were missed.
+    MissedLogs(u64),
     /// The address is nobody's any more.
     Gone,
 }
@@ -56,12 +70,26 @@ pub(crate) struct Identity {
     pub(crate) started: Option<u64>,
 }
 
+/// What a viewer is shown next.
+#[derive(Clone, Debug)]
+pub(crate) enum Next {
+    /// The frame that follows the one that it has seen.
+    Frame(Told),
+    /// Nothing has changed since.
+    Nothing,
+    /// It lags too far behind: it is shown everything anew.
+    Anew,
+}
+
 /// Everything that is seen.
 #[derive(Debug)]
 pub(crate) struct Scene {
     nodes: Nodes,
     /// Whose address it is.
     keys: BTreeMap<Arc<str>, String>,
+    /// What they count, by key.
+    meters: BTreeMap<String, Meter>,
+    logs: Logs,
     changed: BTreeSet<String>,
     gone: Vec<String>,
     events: Vec<Event>,
@@ -82,6 +110,8 @@ impl Scene {
         Self {
             nodes: Nodes::new(),
             keys: BTreeMap::new(),
+            meters: BTreeMap::new(),
+            logs: Logs::default(),
             changed: BTreeSet::new(),
             gone: Vec::new(),
             events: Vec::new(),
@@ -110,30 +140,53 @@ impl Scene {
             return self.forget(at, &key);
         }
         let Some(node) = self.nodes.get_mut(&key) else { return };
+        let mut shown = None;
         match seen {
             Seen::Health(health) if node.health != health => {
                 (node.health, node.since) = (health, at);
             }
             Seen::Faults(on) if node.faults_on != on => node.faults_on = on,
             Seen::View(view) => match serde_json::from_str::<Value>(&view) {
-                Ok(view) if view.is_object() => node.view = Some(exact(view)),
+                Ok(view) if view.is_object() => {
+                    let view = exact(view);
+                    (node.view, node.viewed) = (Some(View::of(&view)), at);
+                    shown = Some(view);
+                }
                 Ok(_) | Err(_) => return self.tell(at, key, "its view makes no sense".to_owned()),
             },
             Seen::Event(text) => return self.tell(at, key, text),
+            Seen::Traffic(alive_us, sent) => return self.measure(at, key, alive_us, sent),
+            Seen::Log(line) => return self.logs.put(&key, line),
+            Seen::MissedLogs(count) => return self.logs.missed(at, &key, count),
             Seen::Health(_) | Seen::Faults(_) | Seen::Known(_) | Seen::Gone => return,
         }
-        self.observe(at, &key);
+        self.observe(at, &key, shown);
         self.changed.insert(key);
     }
 
-    /// Has the promises judged by what a process is.
-    fn observe(&mut self, at: u64, key: &str) {
+    /// A process has counted its messages.
+    fn measure(&mut self, at: u64, key: String, alive_us: u64, sent: BTreeMap<String, u64>) {
+        let Some(node) = self.nodes.get_mut(&key) else { return };
+        let meter = self.meters.entry(key.clone()).or_default();
+        match meter.read(at, alive_us, sent, &node.traffic) {
+            Ok(Some(rates)) => {
+                node.traffic = rates;
+                self.changed.insert(key);
+            }
+            Ok(None) => (),
+            Err(reason) => self.tell(at, key, reason),
+        }
+    }
+
+    /// Has the promises judged by what a process is: by this view, or by the one that it has.
+    fn observe(&mut self, at: u64, key: &str, shown: Option<Value>) {
         let Some(node) = self.nodes.get(key) else { return };
+        let view = shown.or_else(|| node.view.as_ref().map(View::read));
         let observed = Observed {
             key,
             system: &node.system,
             name: &node.name,
-            view: node.view.as_ref(),
+            view: view.as_ref(),
             reachable: node.health != Health::Unreachable,
             started: node.started,
             broken: node.faults != Faults::default(),
@@ -174,7 +227,9 @@ impl Scene {
             started: identity.started,
             faults_on: false,
             faults: Faults::default(),
+            traffic: Rates::new(),
             view: None,
+            viewed: at,
         });
         // Two clocks never agree: only a younger process is another one.
         let born = |one: Option<u64>, other: Option<u64>| {
@@ -192,6 +247,8 @@ impl Scene {
     fn forget(&mut self, at: u64, key: &str) {
         if self.nodes.remove(key).is_some() {
             self.promises.gone(at, key);
+            self.meters.remove(key);
+            self.logs.forget(key);
             self.changed.remove(key);
             self.gone.push(key.to_owned());
         }
@@ -201,7 +258,7 @@ impl Scene {
     pub(crate) fn set_faults(&mut self, at: u64, key: &str, change: impl FnOnce(&mut Faults)) {
         if let Some(node) = self.nodes.get_mut(key) {
             change(&mut node.faults);
-            self.observe(at, key);
+            self.observe(at, key, None);
             self.changed.insert(key.to_owned());
         }
     }
@@ -216,8 +273,8 @@ impl Scene {
         }
     }
 
-    /// What has changed since the last frame, as JSON; nothing if nothing has.
-    pub(crate) fn frame(&mut self, at: u64, spans: Option<Stats>) -> Option<(u64, Arc<str>)> {
+    /// What has changed since the last frame; nothing if nothing has.
+    pub(crate) fn frame(&mut self, at: u64, spans: Option<Stats>) -> Option<Told> {
         self.expire(at);
         if self.judged + JUDGE_MS <= at {
             self.judged = at;
@@ -228,30 +285,38 @@ impl Scene {
         let changed = std::mem::take(&mut self.changed);
         let nodes = changed.iter().filter_map(|key| self.nodes.get(key)).collect::<Vec<_>>();
         let (gone, events) = (std::mem::take(&mut self.gone), std::mem::take(&mut self.events));
-        let acts = std::mem::take(&mut self.acts);
+        let (acts, logs) = (std::mem::take(&mut self.acts), self.logs.news(at));
         let quiet = nodes.is_empty() && gone.is_empty() && events.is_empty() && acts.is_empty();
-        if quiet && promises.is_empty() && spans.is_none() {
+        if quiet && logs.is_empty() && promises.is_empty() && spans.is_none() {
             return None;
         }
         self.number += 1;
         let number = self.number;
-        let frame = Frame { at, number, nodes, gone, events, promises, acts, spans };
-        let frame = Arc::<str>::from(json(&frame));
+        let frame = Frame { at, number, nodes, gone, events, promises, acts, logs, spans };
+        let frame = Told::new("frame", number, &frame);
         if self.history.oldest().is_none() {
             // There was nothing before the first.
             let (nodes, promises, spans) = (Vec::new(), Vec::new(), Stats::default());
-            let nothing = Snapshot { at, nodes, promises, spans, oldest: at };
-            self.history.put_snapshot(at, json(&nothing).into());
+            let logs = BTreeMap::new();
+            let nothing = Snapshot { at, nodes, promises, spans, logs, oldest: at };
+            self.history.put_snapshot(at, 0, Told::new("snapshot", 0, &nothing));
         }
-        self.history.put_frame(at, frame.clone());
+        self.history.put_frame(at, number, frame.clone());
         if self.history.wants_snapshot(at) {
             let snapshot = self.snapshot(at);
-            self.history.put_snapshot(at, snapshot);
+            self.history.put_snapshot(at, number, snapshot);
         }
-        Some((self.number, frame))
+        Some(frame)
     }
 
-    /// Who has not answered for long is not shown any more; a suspension ends by itself.
+    /// The lines of a process's log that are as grave as `least` and newer than the one with the
+    /// number `after`, as JSON; nothing if there is no such process.
+    pub(crate) fn log(&self, key: &str, least: Level, after: u64) -> Option<Value> {
+        self.nodes.contains_key(key).then(|| self.logs.list(key, least, after))
+    }
+
+    /// Who has not answered for long is not shown any more; a suspension ends by itself, and so
+    /// does the traffic of who does not count any.
     fn expire(&mut self, at: u64) {
         let silent = |node: &&Node| {
             node.health == Health::Unreachable && node.since.saturating_add(FORGET_MS) <= at
@@ -265,14 +330,33 @@ impl Scene {
             if node.faults.suspended_until.take_if(|until| *until <= at).is_some() {
                 self.changed.insert(node.key.clone());
             }
+            let meter = self.meters.get(&node.key);
+            if !node.traffic.is_empty() && meter.is_none_or(|meter| meter.is_silent(at)) {
+                node.traffic.clear();
+                self.changed.insert(node.key.clone());
+            }
         }
     }
 
-    /// Everything that there is, as JSON.
-    pub(crate) fn snapshot(&self, at: u64) -> Arc<str> {
+    /// What a viewer is shown next that has seen the frame of this number.
+    pub(crate) fn after(&self, number: u64) -> Next {
+        match self.number.saturating_sub(number) {
+            0 => Next::Nothing,
+            1..=LAG_LIMIT => match self.history.frame(number + 1) {
+                Some(frame) => Next::Frame(frame.clone()),
+                None => Next::Anew,
+            },
+            _ => Next::Anew,
+        }
+    }
+
+    /// Everything that there is.
+    pub(crate) fn snapshot(&self, at: u64) -> Told {
         let oldest = self.history.oldest().unwrap_or(at);
         let (nodes, promises) = (self.nodes.values().collect(), self.promises.all());
-        json(&Snapshot { at, nodes, promises, spans: self.spans, oldest }).into()
+        let (spans, logs) = (self.spans, self.logs.last());
+        let snapshot = Snapshot { at, nodes, promises, spans, logs, oldest };
+        Told::new("snapshot", self.number, &snapshot)
     }
 
     /// The frames of the last number.
@@ -280,27 +364,24 @@ impl Scene {
         self.number
     }
 
-    /// What was seen between two times, as JSON.
-    pub(crate) fn history(&self, from: u64, to: u64) -> Option<String> {
+    /// What was seen between two times, as JSON in pieces.
+    pub(crate) fn history(&self, from: u64, to: u64) -> Option<Vec<Bytes>> {
         self.history.between(from, to)
     }
 }
 
-fn json(of: &impl serde::Serialize) -> String {
-    serde_json::to_string(of).expect("strings for keys, and no numbers that JSON has not")
-}
-
 /// As many characters as there may be.
-fn shortened(mut text: String, most: usize) -> String {
+pub(crate) fn shortened(mut text: String, most: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(most) {
         text.truncate(end);
         text.push('…');
+        text.shrink_to_fit();
     }
     text
 }
 
 /// The same with every whole number as text that JavaScript could not tell from another.
-fn exact(value: Value) -> Value {
+pub(crate) fn exact(value: Value) -> Value {
     match value {
         Value::Number(number) if is_inexact(&number) => Value::String(number.to_string()),
         Value::Array(values) => values.into_iter().map(exact).collect(),

@@ -9,10 +9,12 @@
 //! What is absent: links and trace states of spans, addresses of schemas, and anything on disk.
 
 mod export;
+mod forward;
 mod held;
 mod ids;
 mod list;
 mod outcome;
+mod own;
 mod packer;
 mod receiver;
 mod record;
@@ -34,10 +36,12 @@ use record::{OriginRecord, Record};
 use words::{Word, Words};
 
 pub use export::Download;
+pub use forward::{DEADLINE, Forwarded, Forwarder, QUEUE_BYTES};
 pub use ids::{NoTraceId, SpanId, TraceId};
 pub use list::{Filter, LIST_LIMIT};
 pub use outcome::{Flaw, Limits, Outcome, Stats};
-pub use receiver::Receiver;
+pub(crate) use own::Own;
+pub use receiver::{Limited, Receiver};
 pub use view::{Event, Span, Summary, Trace};
 
 /// Bytes that a trace costs in the tree that finds it.

@@ -1,47 +1,49 @@
 //! What browsers ask: the page, the stream of what is seen, the history, acts and breakage.
 
+mod logs;
 mod page;
 mod session;
 mod stream;
 mod traces;
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use chassis::Shutdown;
 use chassis::channel::Connector;
+use chassis::telemetry::Telemetry;
+use chassis::{Chassis, Shutdown};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, watch};
 
-use self::session::Session;
+pub(crate) use self::session::Session;
 use crate::act::{self, Break, Deed, Ring, Store};
-use crate::fleet::{Report, now};
+use crate::fleet::{Report, now, since_1970};
 use crate::picture::Act;
 use crate::scene::Scene;
-use crate::traces::{Receiver, Stats, Traces};
+use crate::traces::{Forwarder, Own, Receiver, Stats, TraceId, Traces};
 
 /// The longest request: a value of a mebibyte as JSON.
 const BODY_LIMIT: usize = 8 << 20;
-/// Frames that a viewer may lag behind before it is shown everything anew.
-const FRAMES_LIMIT: usize = 64;
+/// Viewers at once: whoever sends spans or asks for the page needs a connection too.
+const VIEWERS_LIMIT: usize = 2_048;
 /// Acts at once.
 const ACTS_LIMIT: usize = 32;
 /// Milliseconds between two counts of the spans.
 const COUNT_MS: u64 = 1_000;
 /// How long an act waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
-
-/// A frame's number and the frame as JSON.
-type Shown = (u64, Arc<str>);
 
 /// The console. Clones are the same.
 #[derive(Clone)]
@@ -51,30 +53,38 @@ struct Shared {
     connector: Connector,
     session: Session,
     scene: Mutex<Scene>,
+    telemetry: Arc<Telemetry>,
     traces: Arc<Mutex<Traces>>,
+    /// Where spans are passed on to, if they are.
+    forwarder: Option<Forwarder>,
     /// When the page was told last how many spans there are, and how many those were.
     counted: Mutex<(u64, Stats)>,
-    frames: broadcast::Sender<Shown>,
+    /// Told whenever there is a new frame.
+    frames: watch::Sender<()>,
+    viewers: Arc<Semaphore>,
     acts: Semaphore,
     shutdown: Shutdown,
 }
 
 impl Console {
     pub(crate) fn new(
-        connector: &Connector,
-        token: Option<String>,
+        chassis: &Chassis,
+        session: Session,
         history_bytes: usize,
-        shutdown: Shutdown,
+        forwarder: Option<Forwarder>,
     ) -> Self {
         Self(Arc::new(Shared {
-            connector: connector.clone(),
-            session: Session::new(token),
+            connector: chassis.connector.clone(),
+            session,
             scene: Mutex::new(Scene::new(history_bytes)),
+            telemetry: chassis.telemetry.clone(),
             traces: Arc::default(),
+            forwarder,
             counted: Mutex::default(),
-            frames: broadcast::Sender::new(FRAMES_LIMIT),
+            frames: watch::Sender::new(()),
+            viewers: Arc::new(Semaphore::new(VIEWERS_LIMIT)),
             acts: Semaphore::new(ACTS_LIMIT),
-            shutdown,
+            shutdown: chassis.shutdown.clone(),
         }))
     }
 
@@ -88,7 +98,31 @@ impl Console {
 
     /// Where processes send their spans.
     pub(crate) fn receiver(&self) -> Receiver<impl Fn() -> Duration + Send + Sync + 'static> {
-        Receiver::new(self.0.traces.clone(), || Duration::from_millis(now()))
+        let receiver = Receiver::new(self.0.traces.clone(), since_1970);
+        receiver.passing_on(self.0.forwarder.clone())
+    }
+
+    /// Keeps a span of this console's own, and passes it on as it does those of others, unless this
+    /// process exports its spans itself.
+    fn tell(&self, span: Option<ResourceSpans>) {
+        let Some(span) = span else { return };
+        let resource_spans = vec![span];
+        self.traces().add(since_1970(), &resource_spans);
+        if let Some(forwarder) = &self.0.forwarder
+            && !self.0.telemetry.traces()
+        {
+            forwarder.pass_on(&ExportTraceServiceRequest { resource_spans });
+        }
+    }
+
+    /// How many spans came, and what became of them.
+    fn stats(&self) -> Stats {
+        let forwarded = self.0.forwarder.as_ref().map(Forwarder::counts).unwrap_or_default();
+        Stats {
+            forwarded: forwarded.passed,
+            not_forwarded: forwarded.lost,
+            ..self.traces().stats(since_1970())
+        }
     }
 
     /// Something was seen.
@@ -100,11 +134,9 @@ impl Console {
     pub(crate) fn show(&self) {
         let now = now();
         let spans = self.count(now);
-        let mut scene = self.scene();
-        if let Some(frame) = scene.frame(now, spans) {
-            // An error means that nobody looks. Sent under the lock: a viewer that has just been
-            // given a snapshot misses nothing and sees nothing twice.
-            let _ = self.0.frames.send(frame);
+        let frame = self.scene().frame(now, spans);
+        if frame.is_some() {
+            self.0.frames.send_replace(());
         }
     }
 }
@@ -117,7 +149,7 @@ impl Console {
         if now < at + COUNT_MS {
             return None;
         }
-        let stats = self.traces().stats(Duration::from_millis(now));
+        let stats = self.stats();
         *counted = (now, stats);
         (stats != before).then_some(stats)
     }
@@ -128,6 +160,7 @@ pub(crate) fn pages(console: &Console) -> Router {
     let guarded = Router::new()
         .route("/events", get(stream::events))
         .route("/history", get(history))
+        .route("/logs", get(logs::logs))
         .route("/act/overlay/forward", post(forward))
         .route("/act/raft/put", post(put))
         .route("/act/raft/get", post(get_key))
@@ -162,8 +195,13 @@ struct Span {
 
 async fn history(State(console): State<Console>, Query(span): Query<Span>) -> Response {
     let (from, to) = (span.from.unwrap_or(0), span.to.unwrap_or(u64::MAX));
-    match console.scene().history(from, to) {
-        Some(history) => ([(header::CONTENT_TYPE, "application/json")], history).into_response(),
+    let history = console.scene().history(from, to);
+    match history {
+        Some(pieces) => {
+            let pieces = pieces.into_iter().map(Ok::<_, Infallible>);
+            let body = Body::from_stream(tokio_stream::iter(pieces));
+            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        }
         None => refused(StatusCode::NOT_FOUND, "nothing was seen yet"),
     }
 }
@@ -202,16 +240,28 @@ async fn perform<T: DeserializeOwned>(
         return refused(StatusCode::TOO_MANY_REQUESTS, "too much is being done: try again soon");
     };
     let nodes = console.scene().nodes().clone();
-    let (outcome, took_us) = act::timed(deed.carry_out(&console.0.connector, &nodes)).await;
-    let ok = outcome.is_ok();
-    let answer = outcome.unwrap_or_else(|reason| json!({ "error": reason }));
+    let own = Own::begin(&console.0.telemetry, deed.name(), since_1970());
+    let carrying_out = own.span().scope(deed.carry_out(&console.0.connector, &nodes));
+    let (outcome, took_us) = act::timed(carrying_out).await;
+    let (ok, trace_id) = (outcome.is_ok(), own.trace_id());
     let (system, text) = (deed.system(), deed.words());
-    let told = Act { at: now(), system, text, ok, answer: answer.clone() };
+    console.tell(own.end(&text, outcome.as_ref().err().map(|reason| &**reason), since_1970()));
+    let answer = outcome.unwrap_or_else(|reason| json!({ "error": reason }));
+    let told = Act { at: now(), system, text, ok, answer: answer.clone(), trace_id };
     console.scene().acted(told);
-    match ok {
-        true => answered(&json!({ "ok": true, "answer": answer, "took_us": took_us })),
-        false => (StatusCode::BAD_GATEWAY, answered(&answer)).into_response(),
+    if ok {
+        let took = json!({ "ok": true, "answer": answer, "took_us": took_us });
+        return answered(&traced(took, trace_id));
     }
+    (StatusCode::BAD_GATEWAY, answered(&traced(answer, trace_id))).into_response()
+}
+
+/// The same, with the trace that it belongs to.
+fn traced(mut told: Value, trace_id: Option<TraceId>) -> Value {
+    if let Some(trace_id) = trace_id {
+        told["trace_id"] = json!(trace_id);
+    }
+    told
 }
 
 /// Breaks or heals a process.
@@ -231,7 +281,8 @@ async fn break_node(State(console): State<Console>, headers: HeaderMap, body: By
     if broken.is_ok() {
         scene.set_faults(now(), &key, |faults| fault.mark(faults, now()));
     }
-    scene.acted(Act { at: now(), system: "console", text, ok: broken.is_ok(), answer });
+    let (at, ok) = (now(), broken.is_ok());
+    scene.acted(Act { at, system: "console", text, ok, answer, trace_id: None });
     drop(scene);
     match broken {
         Ok(()) => answered(&json!({ "ok": true })),

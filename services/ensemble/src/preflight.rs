@@ -24,9 +24,12 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) async fn check(plan: &Plan, certs: Option<&Path>, patience: Duration) -> Result<()> {
     let mut owners: BTreeMap<SocketAddr, &str> = BTreeMap::new();
     for unit in &plan.units {
-        let Unit { service, address, .. } = unit;
-        if let Some(other) = owners.insert(*address, service) {
-            bail!("services {other} and {service} have the same address {address}{}", remedy(unit));
+        let service = &unit.service;
+        for address in addresses(unit) {
+            if let Some(other) = owners.insert(address, service) {
+                let remedy = remedy(unit, address);
+                bail!("services {other} and {service} have the same address {address}{remedy}");
+            }
         }
         for path in &unit.mounts {
             mount(path).with_context(|| format!("service {service}"))?;
@@ -38,7 +41,7 @@ pub(crate) async fn check(plan: &Plan, certs: Option<&Path>, patience: Duration)
     }
     let until = Instant::now() + patience;
     for unit in &plan.units {
-        while let Err(error) = port(unit) {
+        while let Err(error) = addresses(unit).try_for_each(|address| port(unit, address)) {
             if Instant::now() >= until {
                 return Err(error.context(format!("service {}", unit.service)));
             }
@@ -58,22 +61,27 @@ fn mount(path: &MountedPath) -> Result<()> {
     }
 }
 
+/// Where a service listens.
+fn addresses(unit: &Unit) -> impl Iterator<Item = SocketAddr> {
+    std::iter::once(unit.address).chain(unit.beside)
+}
+
 /// The port must be free.
-fn port(unit: &Unit) -> Result<()> {
-    let port = unit.address.port();
-    match TcpListener::bind(unit.address) {
+fn port(unit: &Unit, address: SocketAddr) -> Result<()> {
+    let port = address.port();
+    match TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let who = listener(port).map_or_else(String::new, |who| format!(" by {who}"));
-            Err(anyhow!("port {port} is taken{who}{}", remedy(unit)))
+            Err(anyhow!("port {port} is taken{who}{}", remedy(unit, address)))
         }
-        Err(error) => Err(error).with_context(|| format!("cannot listen on {}", unit.address)),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}")),
     }
 }
 
-/// The variable that moves the port of a service.
-fn remedy(unit: &Unit) -> String {
-    let port = unit.address.port().to_string();
+/// The variable that moves a port of a service.
+fn remedy(unit: &Unit, address: SocketAddr) -> String {
+    let port = address.port().to_string();
     let variable = unit.uses.iter().find(|used| used.value == port);
     variable.map_or_else(String::new, |used| format!("; set {} to another", used.variable))
 }

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 /// What every host is when all run on one machine.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// Replaces whole words only: each of `addresses`, and each of `services` where a port follows
-/// (`raft-1:50071`).
+/// What a container listens on that is reached by several networks.
+const EVERYWHERE: &str = "0.0.0.0";
+
+/// Replaces whole words only: each of `addresses`, each of `services` where a port follows
+/// (`raft-1:50071`), and the address that stands for all of a machine's own.
 pub(crate) fn to_loopback(
     value: &str,
     addresses: &BTreeSet<String>,
@@ -23,7 +26,10 @@ pub(crate) fn to_loopback(
                 .strip_prefix(':')
                 .is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
         };
-        if addresses.contains(word) || (services.contains(word) && port_follows()) {
+        if word == EVERYWHERE
+            || addresses.contains(word)
+            || (services.contains(word) && port_follows())
+        {
             result.push_str(LOOPBACK);
         } else {
             result.push_str(word);
@@ -37,6 +43,18 @@ pub(crate) fn to_loopback(
 
 fn in_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+/// With certificates services speak TLS: `http://` of one of them becomes `https://`.
+pub(crate) fn to_tls(value: &str, services: &BTreeSet<String>) -> String {
+    let of_a_service = |rest: &&str| {
+        let host = rest.split([':', '/']).next().unwrap_or_default();
+        services.contains(host)
+    };
+    match value.strip_prefix("http://").filter(of_a_service) {
+        Some(rest) => format!("https://{rest}"),
+        None => value.to_owned(),
+    }
 }
 
 /// Replaces a path inside the container by the path on this machine: `mounts` are pairs of target
@@ -78,10 +96,26 @@ mod tests {
             ("my-raft-1:1 raft-1-x:1 raft-1.y:1", "my-raft-1:1 raft-1-x:1 raft-1.y:1"),
             ("a text: about raft-1", "a text: about raft-1"),
             ("", ""),
+            ("0.0.0.0:8080 10.0.0.0.0", "127.0.0.1:8080 10.0.0.0.0"),
             ("ünï 192.168.1.1 cödé", "ünï 127.0.0.1 cödé"),
         ];
         for (value, expected) in table {
             assert_eq!(to_loopback(value, &addresses, &services), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn with_certificates_only_services_are_spoken_to_by_tls() {
+        let services = set(&["console", "raft-1"]);
+        let table = [
+            ("http://console:4317", "https://console:4317"),
+            ("http://console/v1", "https://console/v1"),
+            ("http://consoles:4317", "http://consoles:4317"),
+            ("https://console:4317", "https://console:4317"),
+            ("console:4317", "console:4317"),
+        ];
+        for (value, expected) in table {
+            assert_eq!(to_tls(value, &services), expected, "{value}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::embedded;
 use crate::interpolate::Use;
 use crate::nearest::nearest;
 use crate::roles;
-use crate::substitute::{to_loopback, to_source};
+use crate::substitute::{to_loopback, to_source, to_tls};
 
 /// The file that is looked for in the current folder and those above it.
 const FILE: &str = "compose.yaml";
@@ -68,6 +68,8 @@ pub(crate) struct Unit {
     pub(crate) environment: BTreeMap<String, String>,
     /// Where it answers.
     pub(crate) address: SocketAddr,
+    /// Where it listens besides.
+    pub(crate) beside: Option<SocketAddr>,
     /// What it waits for: positions in the plan.
     pub(crate) after: Vec<(usize, Condition)>,
     pub(crate) restart: Restart,
@@ -216,7 +218,7 @@ impl Topology {
         let mut chosen = BTreeMap::new();
         let mut skipped = Vec::new();
         for (name, service) in &self.services {
-            let here = host.as_deref().is_none_or(|host| service.network_of() == Some(host));
+            let here = host.as_deref().is_none_or(|host| self.belongs(service, host, &profiles));
             match service.role() {
                 _ if !is_active(service, &profiles) || !here => (),
                 Some(roles::HOLDER) => (),
@@ -241,6 +243,20 @@ impl Topology {
             units.push(unit.with_context(|| format!("{}: service {name}", self.file))?);
         }
         Ok(Plan { profiles, units, skipped })
+    }
+
+    /// Whether a service runs on a host that is a machine of its own: it lives there, or lives on
+    /// no host and goes with those that do.
+    fn belongs(&self, service: &Service, host: &str, profiles: &[String]) -> bool {
+        let lives_there = |service: &Service| service.network_of() == Some(host);
+        let there = |other: &&Service| lives_there(other) && is_active(other, profiles);
+        let goes_with = |other: &Service| {
+            other.profiles.iter().any(|profile| service.profiles.contains(profile))
+        };
+        match service.network_of() {
+            Some(_) => lives_there(service),
+            None => self.services.values().filter(there).any(goes_with),
+        }
     }
 
     /// The profiles that were named, or else the default ones.
@@ -331,7 +347,8 @@ impl Topology {
         let role = roles::find(role)?;
         let mounts = self.mounts(service);
         let environment = self.environment(name, service, &mounts, selection, caller);
-        let address = role.check(&environment.clone().into_iter().collect())?;
+        let variables = environment.clone().into_iter().collect();
+        let (address, beside) = (role.check(&variables)?, (role.beside)(&variables)?);
         let after = service.depends_on.0.iter().filter_map(|(other, dependency)| {
             let position = order.iter().position(|name| name == other)?;
             Some((position, dependency.condition))
@@ -341,6 +358,7 @@ impl Topology {
             role,
             environment,
             address,
+            beside,
             after: after.collect(),
             restart: service.restart()?,
             stop_grace_period: service.stop_grace_period()?,
@@ -394,18 +412,21 @@ impl Topology {
                 }
             })
             .collect();
-        let addresses: BTreeSet<String> =
-            self.services.values().flat_map(Service::addresses).cloned().collect();
+        let addresses: BTreeSet<String> = match selection.host {
+            // The hosts are machines of their own.
+            Some(_) => BTreeSet::new(),
+            None => self.services.values().flat_map(Service::addresses).cloned().collect(),
+        };
         let services: BTreeSet<String> = self.services.keys().cloned().collect();
         for (variable, value) in &service.environment.0 {
             let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else {
                 continue;
             };
-            let value = to_source(value, &mounts);
-            let value = match selection.host {
-                Some(_) => value,
-                None => to_loopback(&value, &addresses, &services),
+            let value = match selection.certs {
+                Some(_) => &to_tls(value, &services),
+                None => value,
             };
+            let value = to_loopback(&to_source(value, &mounts), &addresses, &services);
             environment.insert(variable.clone(), value);
         }
         if let Some(certs) = &selection.certs {

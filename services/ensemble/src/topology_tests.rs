@@ -33,8 +33,28 @@ fn refusal(topology: &Topology, selection: &Selection) -> String {
     format!("{:#}", plan.err().expect("refused"))
 }
 
+/// All but the console.
+fn nodes(plan: &Plan) -> Vec<&Unit> {
+    plan.units.iter().filter(|unit| unit.role.name != "console").collect()
+}
+
 #[test]
-fn the_overlay_is_six_roles_on_loopback() {
+fn the_console_is_told_where_every_role_is_and_the_roles_where_it_is() {
+    let caller = environment(&[("CHORD_6_PORT", "40006"), ("CONSOLE_TRACES_PORT", "40317")]);
+    let plan = own(&caller).plan(&profiles(&["*"]), &caller).expect("a plan");
+    let console = plan.units.iter().find(|unit| unit.role.name == "console").expect("it runs");
+    let told: BTreeSet<_> = names(&console.environment["CONSOLE_NODES"]).into_iter().collect();
+    let place = |unit: &Unit| format!("{}={}", unit.service, unit.address);
+    assert_eq!(told, nodes(&plan).into_iter().map(place).collect());
+    let traces = console.environment["CONSOLE_TRACES"].clone();
+    for unit in nodes(&plan) {
+        let variable = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        assert_eq!(unit.environment[variable], format!("http://{traces}"), "{}", unit.service);
+    }
+}
+
+#[test]
+fn the_overlay_is_six_roles_and_the_console_on_loopback() {
     let caller = environment(&[
         ("PATH", "/bin"),
         ("SECRET", "x"),
@@ -50,6 +70,7 @@ fn the_overlay_is_six_roles_on_loopback() {
         .map(|unit| (unit.service.as_str(), unit.role.name, unit.address.to_string()))
         .collect();
     let expected = [
+        ("console", "console", "127.0.0.1:8080".to_owned()),
         ("overlay-a", "overlay-leader", "127.0.0.1:50051".to_owned()),
         ("overlay-b", "overlay-team-leader", "127.0.0.1:50052".to_owned()),
         ("overlay-c", "overlay-worker", "127.0.0.1:50053".to_owned()),
@@ -58,7 +79,7 @@ fn the_overlay_is_six_roles_on_loopback() {
         ("overlay-f", "overlay-worker", "127.0.0.1:40006".to_owned()),
     ];
     assert_eq!(found, expected);
-    let unit = &plan.units[0];
+    let unit = &plan.units[1];
     let config = repository().join("services/overlay/two_hosts_config.json");
     assert_eq!(unit.environment["OVERLAY_CONFIG"], config.display().to_string());
     assert_eq!(unit.mounts, [MountedPath::Bind(config)]);
@@ -71,7 +92,7 @@ fn the_overlay_is_six_roles_on_loopback() {
     }
     assert_ne!(unit.restart, Restart::No);
     let moved = Use { variable: "OVERLAY_F_PORT".to_owned(), value: "40006".to_owned() };
-    assert!(plan.units[5].uses.contains(&moved));
+    assert!(plan.units[6].uses.contains(&moved));
 }
 
 #[test]
@@ -82,8 +103,9 @@ fn the_store_is_five_nodes_on_loopback_each_with_a_volume_of_its_own() {
     let members = "1=127.0.0.1:50071, 2=127.0.0.1:50072, 3=127.0.0.1:50073, 4=127.0.0.1:50074, \
                    5=127.0.0.1:40005";
     let ports = [50071, 50072, 50073, 50074, 40005];
-    assert_eq!(plan.units.len(), ports.len());
-    for (number, (unit, port)) in (1..).zip(plan.units.iter().zip(ports)) {
+    let nodes = nodes(&plan);
+    assert_eq!(nodes.len(), ports.len());
+    for (number, (unit, port)) in (1..).zip(nodes.into_iter().zip(ports)) {
         assert_eq!(unit.service, format!("raft-{number}"));
         assert_eq!(unit.role.name, "raft-node");
         assert_eq!(unit.address.to_string(), format!("127.0.0.1:{port}"));
@@ -94,7 +116,7 @@ fn the_store_is_five_nodes_on_loopback_each_with_a_volume_of_its_own() {
         assert_eq!(unit.health_service, "ensemble.raft.v1.StoreService");
     }
     let overlay = own(&caller).plan(&Selection::default(), &caller).expect("a plan");
-    assert_eq!(overlay.units[0].health_service, "");
+    assert_eq!(overlay.units[1].health_service, "");
 }
 
 #[test]
@@ -102,8 +124,9 @@ fn the_ring_is_a_registry_and_six_nodes_that_start_one_after_another() {
     let caller = environment(&[("CHORD_6_PORT", "40006")]);
     let plan = own(&caller).plan(&profiles(&["chord"]), &caller).expect("a plan");
     let ports = [50080, 50081, 50082, 50083, 50084, 50085, 40006];
-    assert_eq!(plan.units.len(), ports.len());
-    for (number, (unit, port)) in plan.units.iter().zip(ports).enumerate() {
+    let nodes = nodes(&plan);
+    assert_eq!(nodes.len(), ports.len());
+    for (number, (unit, port)) in nodes.iter().zip(ports).enumerate() {
         assert_eq!(unit.address.to_string(), format!("127.0.0.1:{port}"));
         assert_eq!(unit.environment["CHORD_ADDRESS"], unit.address.to_string());
         assert_eq!(unit.mounts, []);
@@ -113,7 +136,8 @@ fn the_ring_is_a_registry_and_six_nodes_that_start_one_after_another() {
                 (&*format!("chord-{number}"), "chord-node")
             );
             assert_eq!(unit.environment["CHORD_REGISTRY"], "127.0.0.1:50080");
-            assert_eq!(unit.after, [(before, Condition::Healthy)]);
+            let [(position, Condition::Healthy)] = unit.after[..] else { panic!("{}", before) };
+            assert_eq!(plan.units[position].service, nodes[before].service);
             assert_eq!(unit.health_service, "ensemble.chord.v1.NodeService");
         } else {
             assert_eq!(unit.role.name, "chord-registry");
@@ -133,12 +157,25 @@ fn a_host_runs_its_own_three_at_their_real_addresses() {
     let found: Vec<_> =
         plan.units.iter().map(|unit| (unit.service.as_str(), unit.address.to_string())).collect();
     let at = |port: u16| format!("10.1.1.2:{port}");
-    let expected = [("overlay-c", at(50053)), ("overlay-e", at(50055)), ("overlay-f", at(50056))];
+    let expected = [
+        ("console", "127.0.0.1:8080".to_owned()),
+        ("overlay-c", at(50053)),
+        ("overlay-e", at(50055)),
+        ("overlay-f", at(50056)),
+    ];
     assert_eq!(found, expected);
+    // A console on each machine sees both.
+    let told = &plan.units[0].environment["CONSOLE_NODES"];
+    assert!(told.contains("overlay-a=10.1.1.1:50051"), "{told}");
+    let spans = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    assert_eq!(plan.units[1].environment[spans], "http://127.0.0.1:4317");
     assert_eq!(topology.host_address(1).expect("a host"), "10.1.1.1");
     let selection = Selection { host: Some(3), ..Selection::default() };
     let error = refusal(&topology, &selection);
     assert_eq!(error, "compose.yaml has no service host-3: its hosts are 1, 2");
+    let profiles = vec!["raft".to_owned()];
+    let error = refusal(&topology, &Selection { profiles, host: Some(1), ..Selection::default() });
+    assert!(error.contains("nothing to run"), "{error}");
 }
 
 #[test]
@@ -170,7 +207,9 @@ fn certificates_are_those_of_the_service() {
     let caller = environment(&[]);
     let selection = Selection { certs: Some("/certs".into()), ..Selection::default() };
     let plan = own(&caller).plan(&selection, &caller).expect("a plan");
-    assert_eq!(plan.units[1].environment["CHASSIS_TLS_DIR"], "/certs/overlay-b");
+    let environment = &plan.units[2].environment;
+    assert_eq!(environment["CHASSIS_TLS_DIR"], "/certs/overlay-b");
+    assert_eq!(environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], "https://127.0.0.1:4317");
 }
 
 #[test]

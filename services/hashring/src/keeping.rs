@@ -93,7 +93,7 @@ impl Chord {
     }
 
     fn perform(&mut self, write: WriteId, operation: Operation) -> Done {
-        let Operation { id, key, action } = operation;
+        let Operation { id, key, action, trace: _ } = operation;
         let known = self.store.look(id, &key).map(|(stamp, value)| (stamp, value.cloned()));
         // What was sent again is told again what came of it.
         let again = known.as_ref().is_some_and(|(stamp, _)| stamp.write == write);

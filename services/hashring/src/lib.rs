@@ -396,7 +396,7 @@ impl Chord {
                 self.on_leave(from, predecessor, successors, out);
                 Answer::Described(self.describe())
             }
-            Question::Step(place, avoid) => Answer::Stepped(self.next_hop(place, &avoid)),
+            Question::Step(place, avoid, _) => Answer::Stepped(self.next_hop(place, &avoid)),
             Question::Keep(items) => Answer::Kept(self.on_keep(items)),
             Question::Compare(interval, fingerprint) => {
                 Answer::Compared(self.on_compare(from, interval, fingerprint))

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use protocols::{Outbox, Ticket};
+use protocols::{Outbox, Ticket, Trace};
 
 use crate::keeping::Caller;
 use crate::{AVOID_LIMIT, HOPS_LIMIT};
@@ -204,7 +204,7 @@ impl Chord {
                 self.say(&peer, Body::Route(route), out);
             }
             (_, Mode::Iterative | Mode::Recursive) => {
-                let question = Question::Step(lookup.place, lookup.avoid.clone());
+                let question = lookup.step();
                 self.ask(&peer, question, Purpose::Lookup(ticket), out);
             }
         }
@@ -291,14 +291,13 @@ impl Chord {
             hop.answered && hop.reason != Reason::Redirected && !lookup.avoid.contains(&hop.peer.id)
         };
         let last = lookup.path.iter().rev().find(trusted).map(|hop| hop.peer.clone());
-        let (place, avoid) = (lookup.place, lookup.avoid.clone());
+        let (place, question) = (lookup.place, lookup.step());
         match last {
-            Some(last) if last != me => {
-                self.ask(&last, Question::Step(place, avoid), Purpose::Lookup(ticket), out);
-            }
+            Some(last) if last != me => self.ask(&last, question, Purpose::Lookup(ticket), out),
             // What went by way of another has nowhere else to begin.
             _ if lookup.through.is_some() => self.pause(ticket, out),
             _ => {
+                let avoid = lookup.avoid.clone();
                 let next = self.next_hop(place, &avoid);
                 self.go_on(ticket, next, out);
             }
@@ -490,5 +489,14 @@ impl Lookup {
     /// What it is for.
     pub(crate) fn goal(&self) -> &Goal {
         &self.goal
+    }
+
+    /// What a node on the way is asked.
+    fn step(&self) -> Question {
+        let trace = match &self.goal {
+            Goal::Perform(_, operation) => operation.trace,
+            Goal::Join | Goal::Strengthen | Goal::Finger(_) | Goal::Stray => Trace::default(),
+        };
+        Question::Step(self.place, self.avoid.clone(), trace)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 use serde::Serialize;
 
 use crate::{Id, Interval};
@@ -122,6 +122,8 @@ pub struct Operation {
     pub key: Key,
     /// What is to be done.
     pub action: Action,
+    /// The trace it belongs to.
+    pub trace: Trace,
 }
 
 impl Debug for Operation {
@@ -236,14 +238,15 @@ pub enum Reason {
 }
 
 /// What is asked of one node by another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Question {
     /// How do you see the ring? Also the sign of life that is asked for.
     Describe,
     /// I believe that I am your predecessor (Zave's *rectify*).
     Notify,
-    /// Who is next on the way to this place, leaving out these nodes?
-    Step(Id, Vec<Id>),
+    /// Who is next on the way to this place, leaving out these nodes? For something that belongs to
+    /// this trace.
+    Step(Id, Vec<Id>, Trace),
     /// Do this, if you are responsible.
     Perform(WriteId, Operation),
     /// Keep these items, as copies or as your own.
@@ -254,6 +257,24 @@ pub enum Question {
     Reconcile(Page),
     /// I am leaving; you are my predecessor or my successor. These are mine.
     Leave(Option<Peer>, Vec<Peer>),
+}
+
+/// Without traces, of which a reader learns nothing.
+impl Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Describe => f.write_str("Describe"),
+            Self::Notify => f.write_str("Notify"),
+            Self::Step(place, avoid, _) => write!(f, "Step({place:?}, {avoid:?})"),
+            Self::Perform(write, operation) => write!(f, "Perform({write:?}, {operation:?})"),
+            Self::Keep(items) => write!(f, "Keep({items:?})"),
+            Self::Compare(interval, sum) => write!(f, "Compare({interval:?}, {sum:?})"),
+            Self::Reconcile(page) => write!(f, "Reconcile({page:?})"),
+            Self::Leave(predecessor, successors) => {
+                write!(f, "Leave({predecessor:?}, {successors:?})")
+            }
+        }
+    }
 }
 
 /// The answer to a question.

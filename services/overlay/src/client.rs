@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::channel::Connector;
-use chassis::{Link, LinkEvent, Outgoing};
+use chassis::channel::{Channel, Connector};
+use chassis::{Counter, Link, LinkEvent, Outgoing};
 use proto::ensemble::overlay::v1 as pb;
 use proto::ensemble::overlay::v1::overlay_service_client::OverlayServiceClient;
 use serde::Serialize;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -284,11 +283,12 @@ impl From<pb::GetMetricsResponse> for Metrics {
     }
 }
 
-/// Keeps the link from the process `me` to the neighbour at `address`.
+/// Keeps the link from the process `me` to the neighbour at `address`, and counts what it carries.
 pub(crate) fn link<T: Future<Output = ()> + Send>(
     connector: Connector,
     me: String,
     address: String,
+    sent: Counter,
     tell: impl Fn(LinkEvent) -> T + Send + 'static,
 ) -> Link<pb::LinkRequest> {
     let open = move |channel: Channel, outgoing: Outgoing<pb::LinkRequest>| {
@@ -300,5 +300,5 @@ pub(crate) fn link<T: Future<Output = ()> + Send>(
             OverlayServiceClient::new(channel).link(request).await.map(drop)
         }
     };
-    Link::keep(connector, address, open, tell)
+    Link::keep(connector, address, sent, open, tell)
 }

@@ -75,6 +75,7 @@ const fn role(
         variables: (Settings::PREFIX, Settings::VARIABLES),
         arguments: &["OVERLAY_CONFIG", "OVERLAY_ID"],
         address,
+        beside: |_| Ok(None),
         start,
     }
 }
@@ -172,7 +173,8 @@ fn links(
     let place = topology.place(me);
     let mut links = BTreeMap::new();
     for &neighbour in &place.neighbours {
-        let address = config.process(&topology.place(neighbour).name)?.address();
+        let name = &topology.place(neighbour).name;
+        let (address, sent) = (config.process(name)?.address(), chassis.traffic.to(name));
         let inbox = inbox.clone();
         let tell = move |event| {
             let inbox = inbox.clone();
@@ -184,7 +186,8 @@ fn links(
                 inbox.put(input).await;
             }
         };
-        let link = client::link(chassis.connector.clone(), place.name.clone(), address, tell);
+        let connector = chassis.connector.clone();
+        let link = client::link(connector, place.name.clone(), address, sent, tell);
         links.insert(neighbour, link);
     }
     Ok(links)

@@ -6,12 +6,12 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use chassis::status::{Wrong, exhausted, invalid};
-use chassis::telemetry::{Parent, Span, Telemetry, names};
+use chassis::telemetry::{Span, Spans, Telemetry, names};
 use chassis::{Callers, Events, Inbox, Link, Shutdown, World, time_left};
 use opentelemetry::trace::SpanKind;
 use proto::documents;
@@ -20,9 +20,9 @@ use proto::ensemble::overlay::v1 as pb;
 use proto::ensemble::overlay::v1::overlay_service_server::{OverlayService, OverlayServiceServer};
 use protocols::overlay::{
     Event, Message, Missing, Notice, Operation, Overlay, Part, Report, Request, Task, Team, Teams,
-    Topology, Trace, View,
+    Topology, View,
 };
-use protocols::{Input, NodeId, Ticket};
+use protocols::{Input, NodeId, Ticket, Trace};
 use tokio::sync::Semaphore;
 use tonic::{Code, Response, Status, Streaming};
 use tracing::{debug, warn};
@@ -33,8 +33,6 @@ use crate::{PAYLOAD_LIMIT, work};
 
 /// The longest message: a payload and what goes with it.
 const MESSAGE_LIMIT: usize = PAYLOAD_LIMIT + (64 << 10);
-/// Spans of questions in hand; beyond, as when faults lose the answers, none is begun.
-const SPAN_LIMIT: usize = 4096;
 /// How often a process that is to stop looks whether it has finished.
 const FINISHED_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a refusal is kept back.
@@ -65,7 +63,7 @@ pub(crate) struct Service {
 pub(crate) struct Calls {
     callers: Callers<Overlay, Outcome>,
     /// Spans of the questions of neighbours that are in hand.
-    spans: Mutex<BTreeMap<(NodeId, Ticket), Span>>,
+    spans: Spans<(NodeId, Ticket)>,
     /// Room for refusals that are kept back for a moment.
     held: Semaphore,
     /// Room for work.
@@ -76,15 +74,11 @@ impl Calls {
     pub(crate) fn new(inbox: Inbox<Overlay>) -> Self {
         Self {
             callers: Callers::new(inbox, Request::Cancel),
-            spans: Mutex::default(),
+            spans: Spans::default(),
             held: Semaphore::new(HELD_LIMIT),
             workers: Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)),
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no holder panics")
 }
 
 impl Service {
@@ -103,7 +97,7 @@ impl Service {
     }
 
     /// Brings a request before the protocol and waits for what comes of it.
-    async fn ask(&self, mut task: Task, hops: Vec<NodeId>, mut span: Span) -> Outcome {
+    async fn ask(&self, mut task: Task, hops: Vec<NodeId>) -> Outcome {
         if task.part.bytes.len() > PAYLOAD_LIMIT {
             let length = task.part.bytes.len();
             return Err(invalid("payload", format!("{length} bytes; at most {PAYLOAD_LIMIT}")));
@@ -112,16 +106,13 @@ impl Service {
             return Err(Status::deadline_exceeded("the deadline had passed on arrival"));
         }
         task.budget = task.budget.min(wire::BUDGET_LIMIT);
-        task.trace = Trace(span.bytes().or(task.trace.0));
-        span.note(names::NODE, self.name(self.me).to_owned());
+        let span = Span::current();
+        task.trace = span.trace();
         let asking = self.calls.callers.ask(|ticket| Request::Forward(ticket, task, hops));
         let outcome = asking.await.unwrap_or_else(|| Err(stopping()));
         match &outcome {
-            Ok(report) => self.note_missing(&mut span, &report.missing),
-            Err(status) => {
-                span.fail(status.message().into());
-                self.hold(status).await;
-            }
+            Ok(report) => self.note_missing(&span, &report.missing),
+            Err(status) => self.hold(status).await,
         }
         outcome
     }
@@ -140,7 +131,7 @@ impl Service {
         }
     }
 
-    fn note_missing(&self, span: &mut Span, missing: &[Missing]) {
+    fn note_missing(&self, span: &Span, missing: &[Missing]) {
         if !missing.is_empty() {
             let said =
                 |missing: &Missing| format!("{} {:?}", self.name(missing.process), missing.reason);
@@ -200,7 +191,7 @@ impl Service {
                 Ok(mut message) => {
                     self.begin_span(from, &mut message);
                     if let Message::Cancel(ticket) = &message {
-                        self.end_span(from, *ticket, |span| span.fail("cancelled".into()));
+                        self.calls.spans.end((from, *ticket), |span| span.fail("cancelled".into()));
                     }
                     if !self.inbox.put(Input::Message(from, message)).await {
                         return;
@@ -216,22 +207,10 @@ impl Service {
     /// A question of a neighbour is a span under the neighbour's own.
     fn begin_span(&self, from: NodeId, message: &mut Message) {
         let Message::Question(ticket, task, _) = message else { return };
-        let Some(parent) = task.trace.0 else { return };
-        let parent = Parent::of_bytes(&parent);
-        let mut span = self.telemetry.span("overlay question", SpanKind::Server, parent);
-        if let Some(bytes) = span.bytes() {
-            span.note(names::NODE, self.name(self.me).to_owned());
-            task.trace = Trace(Some(bytes));
-            let mut spans = locked(&self.calls.spans);
-            if spans.len() < SPAN_LIMIT {
-                spans.insert((from, *ticket), span);
-            }
-        }
-    }
-
-    fn end_span(&self, of: NodeId, ticket: Ticket, note: impl FnOnce(&mut Span)) {
-        if let Some(mut span) = locked(&self.calls.spans).remove(&(of, ticket)) {
-            note(&mut span);
+        let span = self.telemetry.span_under("overlay question", SpanKind::Server, task.trace);
+        if !span.is_none() {
+            task.trace = span.trace();
+            self.calls.spans.hold((from, *ticket), span);
         }
     }
 
@@ -284,7 +263,7 @@ impl World<Overlay> for Service {
 
     fn send(&mut self, to: NodeId, message: Message) {
         if let Message::Answer(ticket, outcome) = &message {
-            self.end_span(to, *ticket, |span| match outcome {
+            self.calls.spans.end((to, *ticket), |span| match outcome {
                 Ok(report) => self.note_missing(span, &report.missing),
                 Err(reason) => span.fail(format!("{reason:?}")),
             });
@@ -306,7 +285,6 @@ impl OverlayNode for Service {
         &self,
         request: tonic::Request<documents::Request>,
     ) -> Result<Response<documents::Response>, Status> {
-        let parent = Parent::of_call(request.metadata());
         let budget = time_left(request.metadata()).unwrap_or(self.budget);
         let documents::Request { payload, hops } = request.into_inner();
         let hops = wire::hops(&hops, &self.topology)?;
@@ -319,8 +297,7 @@ impl OverlayNode for Service {
             budget,
             trace: Trace::default(),
         };
-        let span = self.telemetry.span("OverlayNode/Forward", SpanKind::Server, parent);
-        let report = self.ask(task, hops, span).await?;
+        let report = self.ask(task, hops).await?;
         let hops = report.visits.iter().map(|visit| self.name(visit.process).to_owned()).collect();
         Ok(Response::new(documents::Response { result: report.text, hops }))
     }
@@ -351,7 +328,6 @@ impl OverlayService for Service {
         &self,
         request: tonic::Request<pb::ForwardRequest>,
     ) -> Result<Response<pb::ForwardResponse>, Status> {
-        let parent = Parent::of_call(request.metadata());
         let deadline = time_left(request.metadata());
         let request = request.into_inner();
         let asked = request.budget_ms.map(|ms| Duration::from_millis(u64::from(ms)));
@@ -367,8 +343,7 @@ impl OverlayService for Service {
             budget,
             trace: Trace::default(),
         };
-        let span = self.telemetry.span("OverlayService/Forward", SpanKind::Server, parent);
-        let report = self.ask(task, hops, span).await?;
+        let report = self.ask(task, hops).await?;
         Ok(Response::new(response(operation, total, report, &self.topology)))
     }
 

@@ -41,6 +41,11 @@ impl Debug for Ticket {
     }
 }
 
+/// The context of the trace that a request belongs to, carried and never read: 16 bytes trace id,
+/// 8 bytes span id, 1 byte flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace(pub Option<[u8; 25]>);
+
 /// Something that thinks: one input in, an ordered list of effects out.
 ///
 /// `step` cannot fail. A bad message is ignored and counted; a broken belief is an `assert!` that
@@ -65,6 +70,11 @@ pub trait Protocol: Debug + Send + Sized + 'static {
 
     /// What this protocol looks like from outside, at this moment.
     fn view(&self) -> Self::View;
+
+    /// The same at `now`, for a protocol of which something is to be seen that time alone changes.
+    fn view_at(&self, _now: Duration) -> Self::View {
+        self.view()
+    }
 }
 
 /// What can happen to a protocol.

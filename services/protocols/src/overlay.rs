@@ -35,7 +35,7 @@ use serde::Serialize;
 pub use self::topology::{Place, Plan, Role, Topology};
 pub use self::work::{
     Detour, Missing, Operation, Part, Payload, Piece, Product, Range, Reason, Report, Task, Team,
-    Teams, Trace, Visit, WordCount,
+    Teams, Visit, WordCount,
 };
 use crate::{Input, NodeId, Outbox, Protocol, Ticket};
 

@@ -60,6 +60,7 @@ pub static NODE: Role = Role {
     variables: (Settings::PREFIX, Settings::VARIABLES),
     arguments: &["RAFT_ID"],
     address,
+    beside: |_| Ok(None),
     start: |chassis| Box::pin(process(chassis)),
 };
 

@@ -5,6 +5,7 @@ mod cluster;
 mod metrics;
 mod peer;
 mod peers;
+mod progress;
 mod refusal;
 mod store;
 mod watch;
@@ -28,6 +29,7 @@ use tonic::Status;
 
 pub(crate) use self::metrics::Metrics;
 use self::peers::Peers;
+use self::progress::Progress;
 use self::watch::Watchers;
 use crate::client;
 use crate::storage::{Owner, Storage};
@@ -71,6 +73,7 @@ struct Shared {
     events: Events,
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
+    progress: Progress,
     callers: Callers<Raft, Outcome>,
     /// Whether a leader is known: without one there is nothing to serve.
     led: signal::Sender<bool>,
@@ -95,6 +98,7 @@ impl Service {
         let (peers, refused) = Peers::new(chassis, &node, inbox.clone());
         let shared = Shared {
             metrics: Arc::new(Metrics::new(&chassis.telemetry.meter())),
+            progress: Progress::new(&chassis.telemetry),
             peers,
             node,
             callers: Callers::new(inbox.clone(), Request::Forget),
@@ -252,6 +256,8 @@ impl World<Raft> for Service {
                 self.0.callers.settle(ticket, Outcome::Refused(refusal));
             }
             Notice::Done(ticket) => self.0.callers.settle(ticket, Outcome::Done),
+            Notice::Logged(index, trace) => self.0.progress.logged(index, trace),
+            Notice::Committed(index) => self.0.progress.committed(index),
             Notice::History(ticket, history, applied) => {
                 self.0.watchers.begin(ticket, history, applied);
             }
@@ -266,12 +272,15 @@ impl World<Raft> for Service {
 
     async fn persist(&mut self, records: Vec<Record>) -> anyhow::Result<()> {
         let began = tokio::time::Instant::now();
+        let spans = self.0.progress.appending(&records);
         self.0.node.storage.persist(records).await?;
+        drop(spans);
         self.0.metrics.synced(began.elapsed());
         Ok(())
     }
 
     fn send(&mut self, to: NodeId, message: Message) {
+        self.0.progress.say(to, &message);
         if !self.0.peers.say(to, &message) {
             self.0.metrics.lose(to);
         }

@@ -15,7 +15,7 @@ use consensus::{Change, Index, Message, Mismatch, Standing};
 use proto::ensemble::raft::v1 as pb;
 use protocols::{NodeId, Ticket};
 
-pub(crate) use self::entry::{ENTRIES_LIMIT, decode_entries, encode_entries};
+pub(crate) use self::entry::{ENTRIES_LIMIT, decode_entries, encode_entries, encode_lasting};
 use self::entry::{address, decode_command, encode_command, index, term};
 pub(crate) use self::refusal::{decode_refusal, encode_refusal};
 pub(crate) use self::state::{decode_answer, decode_piece, encode_answer, encode_piece};

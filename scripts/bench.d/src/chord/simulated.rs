@@ -15,7 +15,7 @@ use hashring::{
     Request,
 };
 use protocols::simulator::{Simulator, Step, Weather};
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
@@ -200,7 +200,8 @@ impl Ring {
             let origin = *self.live.borrow().choose(&mut self.random).expect("some live");
             let place = Id(self.random.random());
             let key = Key::from([]);
-            let operation = Operation { id: place, key, action: Action::Locate };
+            let operation =
+                Operation { id: place, key, action: Action::Locate, trace: Trace::default() };
             let request = Request::Perform(ticket, operation, mode, BUDGET);
             self.simulator.request(origin.into(), request);
             let asked = Asked { origin, place, mode, at: self.simulator.now() };

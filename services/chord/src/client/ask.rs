@@ -1,12 +1,12 @@
 //! What every request has in common: it can be asked on a channel, and it is known whether it
 //! changes anything.
 
+use chassis::channel::Channel;
 use std::future::Future;
 
 use proto::ensemble::chord::v1 as pb;
 use proto::ensemble::chord::v1::node_service_client::NodeServiceClient;
 use proto::ensemble::chord::v1::registry_service_client::RegistryServiceClient;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 /// The longest answer: all nodes that a registry may know.

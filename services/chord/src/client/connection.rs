@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::channel::{Connector, Loss, is_address, loss};
+use chassis::channel::{Channel, Connector, Loss, is_address, loss};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tonic::Request;
-use tonic::transport::Channel;
 
 use super::ask::Ask;
 use super::error::{Error, Failure, Verdict};

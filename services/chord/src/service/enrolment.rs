@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use chassis::{Inbox, Shutdown};
 use hashring::{Chord, Circle, Id, Peer, Request};
 use proto::ensemble::chord::v1 as pb;
@@ -16,7 +16,6 @@ use proto::ensemble::chord::v1::registry_service_client::RegistryServiceClient;
 use protocols::Input;
 use tokio::sync::Mutex as Turn;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::{info, warn};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chassis::status::{Wrong, invalid};
+use chassis::telemetry::Span;
 use chassis::time_left;
 use hashring::{
     Action, Id, Key, Mode, Operation, Outcome, Peer, Performed, Refusal, Request, View,
@@ -53,7 +54,8 @@ impl Service {
     }
 
     fn operation(&self, key: Key, action: Action) -> Operation {
-        Operation { id: self.0.node.ring.key(&key), key, action }
+        let (id, trace) = (self.0.node.ring.key(&key), Span::current().trace());
+        Operation { id, key, action, trace }
     }
 
     /// Hears one node until it falls silent.
@@ -66,7 +68,8 @@ impl Service {
                 Err(status) => return debug!(from = from.id.0, %status, "the link broke"),
             };
             match wire::decode(message, from, me, ring) {
-                Ok(message) => {
+                Ok(mut message) => {
+                    self.0.hops.hear(&mut message);
                     if !self.0.inbox.put(Input::Message(from.node(), message)).await {
                         return;
                     }
@@ -221,7 +224,8 @@ impl NodeService for Service {
             Some(pb::locate_request::Place::Key(key)) => self.0.node.ring.key(&wire::key(&key)?),
             None => return Err(invalid("place", "missing; give an id or a key")),
         };
-        let operation = Operation { id, key: Key::default(), action: Action::Locate };
+        let (key, trace) = (Key::default(), Span::current().trace());
+        let operation = Operation { id, key, action: Action::Locate, trace };
         let performed = self.perform(operation, mode, &metadata).await?;
         Ok(Response::new(pb::LocateResponse { id: id.0, path: path(&performed) }))
     }

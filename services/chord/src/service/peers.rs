@@ -7,16 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use chassis::status::invalid;
-use chassis::{Chassis, Inbox, Link, LinkEvent, Outgoing};
+use chassis::{Chassis, Inbox, Link, LinkEvent, Outgoing, Traffic};
 use hashring::{Chord, Id, Message, Peer, Request};
 use proto::ensemble::chord::v1 as pb;
 use proto::ensemble::chord::v1::node_service_client::NodeServiceClient;
 use protocols::Input;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::{debug, warn};
@@ -84,6 +83,7 @@ pub(super) struct Peers {
     card: Arc<Card>,
     registry: Option<Arc<Enrolment>>,
     connector: Connector,
+    traffic: Traffic,
     inbox: Inbox<Chord>,
     ways: Arc<Mutex<Ways>>,
     /// Who is linked to this node: from which address, by how many links.
@@ -114,6 +114,7 @@ impl Peers {
             card: Arc::new(Card { me: node.me.clone(), ring: node.ring.clone() }),
             registry: node.registry.clone(),
             connector: chassis.connector.clone(),
+            traffic: chassis.traffic.clone(),
             inbox,
             ways: Arc::default(),
             visits: Mutex::default(),
@@ -169,7 +170,8 @@ impl Peers {
                 }
             }
         };
-        Link::keep(self.connector.clone(), to.address.to_string(), open, tell)
+        let (connector, sent) = (self.connector.clone(), self.traffic.to(&to.id.0.to_string()));
+        Link::keep(connector, to.address.to_string(), sent, open, tell)
     }
 
     /// Closes links that nobody needs, for as long as the process lives.
@@ -344,6 +346,7 @@ mod tests {
             card: Arc::new(Card { me: peer(0), ring }),
             registry: None,
             connector: Connector::new(None),
+            traffic: Traffic::default(),
             inbox,
             ways: Arc::default(),
             visits: Mutex::default(),

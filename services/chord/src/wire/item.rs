@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::status::{Parsed, wrong};
+use chassis::telemetry::{decode_trace, encode_trace};
 use hashring::{
     Action, Content, Fingerprint, ITEMS_BYTES, Id, Interval, Item, KEY_LIMIT, Key, Operation,
     PAGE_STAMPS, Page, Stamp, VALUE_LIMIT, Value, WriteId,
@@ -68,23 +69,25 @@ pub(super) fn encode_operation(operation: &Operation) -> pb::Operation {
         Action::Save(value) => Wire::Save(shared(value)),
         Action::Remove => Wire::Remove(pb::Nothing {}),
     };
-    pb::Operation { id: operation.id.0, key: shared(&operation.key), action: Some(action) }
+    let (key, trace) = (shared(&operation.key), encode_trace(operation.trace));
+    pb::Operation { id: operation.id.0, key, action: Some(action), trace }
 }
 
 pub(super) fn operation(operation: pb::Operation, ring: &Ring) -> Parsed<Operation> {
     use pb::operation::Action as Wire;
+    let trace = decode_trace(&operation.trace)?;
     let action = match there("action", operation.action)? {
         Wire::Locate(pb::Nothing {}) => {
             // Any place can be looked up: the key does not matter, and is not kept.
             let (id, key) = (path::place("id", operation.id, ring.circle)?, Key::default());
-            return Ok(Operation { id, key, action: Action::Locate });
+            return Ok(Operation { id, key, action: Action::Locate, trace });
         }
         Wire::Find(pb::Nothing {}) => Action::Find,
         Wire::Save(bytes) => Action::Save(value("save", &bytes)?),
         Wire::Remove(pb::Nothing {}) => Action::Remove,
     };
     let (id, key) = placed(operation.id, &operation.key, ring)?;
-    Ok(Operation { id, key, action })
+    Ok(Operation { id, key, action, trace })
 }
 
 pub(super) fn encode_place(id: Id, key: &Key) -> pb::Place {

@@ -1,6 +1,7 @@
 //! Questions.
 
 use chassis::status::Parsed;
+use chassis::telemetry::{decode_trace, encode_trace};
 use hashring::{AVOID_LIMIT, Body, Question, WriteId};
 use proto::ensemble::chord::v1 as pb;
 use protocols::Ticket;
@@ -13,9 +14,10 @@ pub(super) fn encode(ticket: Ticket, question: &Question) -> pb::Question {
     let what = match question {
         Question::Describe => Wire::Describe(pb::Nothing {}),
         Question::Notify => Wire::Notify(pb::Nothing {}),
-        Question::Step(place, avoid) => Wire::Step(pb::StepQuestion {
+        Question::Step(place, avoid, trace) => Wire::Step(pb::StepQuestion {
             id: place.0,
             avoid: avoid.iter().map(|id| id.0).collect(),
+            trace: encode_trace(*trace),
         }),
         Question::Perform(write, operation) => Wire::Perform(pb::PerformQuestion {
             origin: write.origin.0,
@@ -57,7 +59,7 @@ pub(super) fn decode(question: pb::Question, ring: &Ring) -> Parsed<Body> {
 fn decode_step(step: pb::StepQuestion, ring: &Ring) -> Parsed<Question> {
     let place = path::place("id", step.id, ring.circle)?;
     let avoid = list("avoid", step.avoid, AVOID_LIMIT, |id| path::place("", id, ring.circle))?;
-    Ok(Question::Step(place, avoid))
+    Ok(Question::Step(place, avoid, decode_trace(&step.trace)?))
 }
 
 fn decode_perform(perform: pb::PerformQuestion, ring: &Ring) -> Parsed<Question> {

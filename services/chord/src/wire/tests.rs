@@ -6,6 +6,7 @@ use hashring::{
     REPLICAS_LIMIT, Reason, Stamp, VALUE_LIMIT, WriteId,
 };
 use prost::Message as _;
+use protocols::Trace;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::time::Duration;
@@ -113,15 +114,19 @@ impl Draw {
     fn operation(&mut self) -> Operation {
         let action = match self.random.random_range(0..4) {
             0 => {
-                let (id, key) = (self.id(), Key::default());
-                return Operation { id, key, action: Action::Locate };
+                let (id, key, trace) = (self.id(), Key::default(), self.trace());
+                return Operation { id, key, action: Action::Locate, trace };
             }
             1 => Action::Find,
             2 => Action::Save(self.bytes(0, VALUE_LIMIT)),
             _ => Action::Remove,
         };
-        let (id, key) = self.place();
-        Operation { id, key, action }
+        let ((id, key), trace) = (self.place(), self.trace());
+        Operation { id, key, action, trace }
+    }
+
+    fn trace(&mut self) -> Trace {
+        Trace(self.random.random::<bool>().then(|| self.random.random()))
     }
 
     fn reason(&mut self) -> Reason {
@@ -180,7 +185,9 @@ impl Draw {
         match self.random.random_range(0..8) {
             0 => Question::Describe,
             1 => Question::Notify,
-            2 => Question::Step(self.id(), self.many(hashring::AVOID_LIMIT, Self::id)),
+            2 => {
+                Question::Step(self.id(), self.many(hashring::AVOID_LIMIT, Self::id), self.trace())
+            }
             3 => Question::Perform(self.write(), self.operation()),
             4 => Question::Keep(self.items()),
             5 => Question::Compare(Interval::new(self.id(), self.id()), self.fingerprint()),
@@ -334,7 +341,8 @@ fn what_is_missing_is_named() {
 fn ids_outside_the_circle_are_refused_by_field() {
     use pb::question::What as Question;
     for beyond in [32, u64::MAX] {
-        let step = |id, avoid| question(Question::Step(pb::StepQuestion { id, avoid }));
+        let step =
+            |id, avoid| question(Question::Step(pb::StepQuestion { id, avoid, ..<_>::default() }));
         assert_eq!(step(beyond, vec![]), "question.step.id");
         assert_eq!(step(1, vec![1, beyond]), "question.step.avoid[1]");
         let perform = pb::PerformQuestion { origin: beyond, ..<_>::default() };
@@ -395,7 +403,8 @@ fn addresses_that_are_none_are_refused_by_field() {
 fn keys_are_where_they_belong_or_refused() {
     use pb::operation::Action;
     let perform = |id, key: &[u8], action| {
-        let operation = pb::Operation { id, key: key.to_vec().into(), action: Some(action) };
+        let key = key.to_vec().into();
+        let operation = pb::Operation { id, key, action: Some(action), ..<_>::default() };
         let operation = Some(operation);
         let perform = pb::PerformQuestion { operation, ..<_>::default() };
         let what = Some(pb::question::What::Perform(perform));
@@ -444,7 +453,7 @@ fn more_than_there_may_be_is_refused_by_field() {
     use pb::link_request::Body as Wire;
     use pb::question::What as Question;
     let avoid = vec![1; hashring::AVOID_LIMIT + 1];
-    let step = Question::Step(pb::StepQuestion { id: 1, avoid });
+    let step = Question::Step(pb::StepQuestion { id: 1, avoid, ..<_>::default() });
     assert_eq!(question(step), "question.step.avoid");
     let successors = || vec![good_peer(); REPLICAS_LIMIT + 1];
     let leave = pb::LeaveQuestion { predecessor: None, successors: successors() };

@@ -1,10 +1,10 @@
 //! What is wrong, hostile or mistaken gets an error that says so, and harms nobody.
 
+use chassis::channel::Channel;
 use std::time::Duration;
 
 use proto::ensemble::chord::v1 as pb;
 use proto::ensemble::chord::v1::node_service_client::NodeServiceClient;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use proto::ensemble::chord::v1 as pb;
 use proto::ensemble::chord::v1::node_service_client::NodeServiceClient;
 use proto::ensemble::chord::v1::registry_service_client::RegistryServiceClient;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::process::{Process, free_address};
 
@@ -30,6 +29,8 @@ pub(crate) struct Ring {
     pub(crate) registrar: Option<Process>,
     pub(crate) addresses: BTreeMap<usize, String>,
     pub(crate) nodes: BTreeMap<usize, Process>,
+    /// What every process is told besides.
+    others: Variables,
 }
 
 /// Waits until something is there.
@@ -47,11 +48,17 @@ pub(crate) async fn until<T, F: Future<Output = Result<T, String>>>(look: impl F
 impl Ring {
     /// A registry and no nodes yet.
     pub(crate) async fn with_registry(bits: u32) -> Self {
+        Self::with_registry_and(bits, Variables::new()).await
+    }
+
+    /// The same, of processes that are told this too.
+    pub(crate) async fn with_registry_and(bits: u32, others: Variables) -> Self {
         let mut ring = Self {
             registry: Some((free_address(), bits)),
             registrar: None,
             addresses: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            others,
         };
         ring.run_registry().await;
         ring
@@ -59,11 +66,17 @@ impl Ring {
 
     /// Nodes that join by the first three of them.
     pub(crate) async fn without_registry(count: usize) -> Self {
+        Self::without_registry_and(count, Variables::new()).await
+    }
+
+    /// The same, of processes that are told this too.
+    pub(crate) async fn without_registry_and(count: usize, others: Variables) -> Self {
         let mut ring = Self {
             registry: None,
             registrar: None,
             addresses: (1..=count).map(|number| (number, free_address())).collect(),
             nodes: BTreeMap::new(),
+            others,
         };
         for number in 1..=count {
             ring.run(number);
@@ -86,12 +99,10 @@ impl Ring {
     /// Starts the registry, and waits until it answers.
     pub(crate) async fn run_registry(&mut self) {
         let (address, bits) = self.registry.clone().expect("it has one");
-        let variables = [
-            ("CHORD_ADDRESS", address.as_str()),
-            ("CHORD_BITS", &bits.to_string()),
-            ("CHORD_LEASE_MS", "1500"),
-        ];
-        self.registrar = Some(Process::start(REGISTRY, variables));
+        let bits = bits.to_string();
+        let own = [("CHORD_ADDRESS", &*address), ("CHORD_BITS", &bits), ("CHORD_LEASE_MS", "1500")];
+        let others = self.others.iter().map(|(name, value)| (&**name, &**value));
+        self.registrar = Some(Process::start(REGISTRY, own.into_iter().chain(others)));
         until(async || self.info().await.map_err(|status| status.to_string())).await;
     }
 
@@ -113,7 +124,8 @@ impl Ring {
             ("CHORD_PATIENCE_MS", "300".to_owned()),
             ("CHORD_FOUND_MS", "1000".to_owned()),
         ];
-        own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        own.chain(self.others.clone()).collect()
     }
 
     /// Starts a node that does not run.

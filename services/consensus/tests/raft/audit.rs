@@ -260,6 +260,8 @@ impl Audit {
             | Notice::Answered(..)
             | Notice::Refused(..)
             | Notice::Done(_)
+            | Notice::Logged(..)
+            | Notice::Committed(_)
             | Notice::History(..)
             | Notice::Configured(_)
             | Notice::Settled(_) => (),

@@ -11,7 +11,7 @@ use consensus::store::{
     Action, Answer, Command, Condition, Item, Key, LeaseId, Ordinal, Query, SessionId, Value,
 };
 use consensus::{Refusal, Request, Route};
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
@@ -182,7 +182,7 @@ impl Clients {
         let (value, condition) = (self.value(), Condition::Always);
         let action = Action::Put { key: key.clone(), value, lease: None, condition };
         let id = self.history.act(name, now, action.clone());
-        let command = Command { ordinal: None, action };
+        let command = Command { ordinal: None, action, trace: Trace::default() };
         let requests = [
             (put, Request::Propose(put, command, Route::Forward)),
             (read, Request::Read(read, Query::Get(key.clone()), Route::Forward)),
@@ -216,7 +216,13 @@ impl Clients {
         random: &mut StdRng,
     ) -> (Asked, Request) {
         let name = self.clients[number].name;
-        let propose = |action| Request::Propose(ticket, Command { ordinal: None, action }, route);
+        let propose = |action| {
+            Request::Propose(
+                ticket,
+                Command { ordinal: None, action, trace: Trace::default() },
+                route,
+            )
+        };
         match random.random_range(0..100_u32) {
             0..30 => {
                 let key = key(random.random_range(0..KEYS));
@@ -264,7 +270,8 @@ impl Clients {
     ) -> (Asked, Request) {
         let name = self.clients[number].name;
         let Some((session, sequence)) = self.clients[number].session else {
-            let command = Command { ordinal: None, action: Action::OpenSession };
+            let command =
+                Command { ordinal: None, action: Action::OpenSession, trace: Trace::default() };
             return (Asked::OpenSession, Request::Propose(ticket, command, route));
         };
         let (key, action) = self.action(number, random);
@@ -272,7 +279,7 @@ impl Clients {
         self.clients[number].session = Some((session, sequence));
         let ordinal = Ordinal { session, sequence, acknowledged: sequence - 1 };
         let id = self.history.act(name, now, action.clone());
-        let command = Command { ordinal: Some(ordinal), action };
+        let command = Command { ordinal: Some(ordinal), action, trace: Trace::default() };
         let repeated = Repeated { command: command.clone(), id, key: key.clone(), tries: 1 };
         self.clients[number].repeated = Some(repeated);
         (Asked::Repeatable(id, key), Request::Propose(ticket, command, route))

@@ -27,7 +27,7 @@ use consensus::store::{Action, Command, Condition, Ordinal, Query, SessionId};
 use consensus::{Change, Config, Configuration, Index, Raft, Record, Request, Route, Standing};
 use goldenscript::ArgumentConsumer;
 use protocols::simulator::Simulator;
-use protocols::{NodeId, Protocol as _, Ticket};
+use protocols::{NodeId, Protocol as _, Ticket, Trace};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -84,12 +84,20 @@ impl<const FOUNDERS: u64> Scenario for Scene<FOUNDERS> {
             "put" => {
                 let (key, value) = words.next_key().ok_or("put what? write x=red")?;
                 let action = put(key, value.as_bytes());
-                Ok(Request::Propose(ticket, Command { ordinal, action }, route))
+                Ok(Request::Propose(
+                    ticket,
+                    Command { ordinal, action, trace: Trace::default() },
+                    route,
+                ))
             }
             "get" => Ok(Request::Read(ticket, Query::Get(word()?.into_bytes().into()), route)),
             "open" => {
                 let action = Action::OpenSession;
-                Ok(Request::Propose(ticket, Command { ordinal: None, action }, route))
+                Ok(Request::Propose(
+                    ticket,
+                    Command { ordinal: None, action, trace: Trace::default() },
+                    route,
+                ))
             }
             "add" | "learner" => {
                 let id = node(&word()?)?;
@@ -120,7 +128,7 @@ impl<const FOUNDERS: u64> Scenario for Scene<FOUNDERS> {
                 let count = words.next_pos().ok_or("how much?")?.parse::<u64>()?;
                 for number in 0..count {
                     let action = put(&format!("large {number}"), &[b'.'; 100_000]);
-                    let command = Command { ordinal: None, action };
+                    let command = Command { ordinal: None, action, trace: Trace::default() };
                     let ticket = Ticket(1_000 + number);
                     simulator.request(leader, Request::Propose(ticket, command, Route::Here));
                 }

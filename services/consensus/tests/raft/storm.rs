@@ -425,6 +425,8 @@ impl Storm {
                     self.trip(step.node, now);
                 }
                 Notice::History(_, Err(_), _)
+                | Notice::Logged(..)
+                | Notice::Committed(_)
                 | Notice::Configured(_)
                 | Notice::Settled(_)
                 | Notice::Occurred(_) => (),

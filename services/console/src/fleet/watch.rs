@@ -3,31 +3,37 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use proto::ensemble::faults::v1::SuspendRequest;
 use proto::ensemble::faults::v1::fault_service_client::FaultServiceClient;
 use proto::ensemble::observe::v1::observe_service_client::ObserveServiceClient;
 use proto::ensemble::observe::v1::watch_response::Seen as Shown;
-use proto::ensemble::observe::v1::{WatchRequest, WatchResponse};
+use proto::ensemble::observe::v1::{LogLevel, WatchRequest, WatchResponse};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::picture::Health;
-use crate::scene::{Identity, Seen};
+use crate::scene::{EVENT_LIMIT, Identity, Seen, shortened};
 
 /// How long a connection, or the answer to a question, may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-const LEAST_BACKOFF: Duration = Duration::from_millis(200);
-const MOST_BACKOFF: Duration = Duration::from_secs(2);
+/// Time between two attempts at an address where a process may begin at any moment.
+const SOON: Duration = Duration::from_millis(250);
+/// Time between two attempts at one whose process has been gone for long.
+const LATER: Duration = Duration::from_secs(2);
+/// How long a process is expected back at any moment.
+const EXPECTED: Duration = Duration::from_secs(30);
 /// The shortest time between two views, in milliseconds.
 const VIEW_INTERVAL_MS: u32 = 50;
-/// The largest view.
-const VIEW_LIMIT: usize = 1 << 20;
+/// The largest view: ten times that of a node which knows hundreds of others.
+const VIEW_LIMIT: usize = 64 << 10;
+/// What is larger is not even read: whoever sends it is not observed further.
+const MESSAGE_LIMIT: usize = 1 << 20;
 /// Nothing that a health check says is as long.
 const HEALTH_LIMIT: usize = 4 << 10;
 
@@ -66,19 +72,18 @@ impl Watcher {
 
     /// Watches until nobody hears it.
     pub(super) async fn run(self) {
-        let mut backoff = LEAST_BACKOFF;
+        let mut lost = None;
         loop {
             if let Ok(channel) = self.connector.connect(&self.address, PATIENCE).await {
-                backoff = LEAST_BACKOFF;
                 if let Err(Deaf) = self.attend(channel).await {
                     return;
                 }
+                lost = Some(Instant::now());
             }
             if self.report(Seen::Health(Health::Unreachable)).await.is_err() {
                 return;
             }
-            tokio::time::sleep(backoff).await;
-            backoff = (backoff * 2).min(MOST_BACKOFF);
+            tokio::time::sleep(pause(lost.map(|lost| lost.elapsed()))).await;
         }
     }
 
@@ -96,6 +101,13 @@ impl Watcher {
                     self.introduce().await?;
                     std::future::pending().await
                 }
+                // It would send the same again: its health is all that is left to see.
+                Err(status) if status.code() == Code::OutOfRange => {
+                    let limit = MESSAGE_LIMIT >> 10;
+                    let text = format!("it shows more than {limit} KiB at once, and is not heard");
+                    self.report(Seen::Event(text)).await?;
+                    std::future::pending().await
+                }
                 Ok(ended) => ended,
                 Err(_) => Ok(()),
             }
@@ -109,8 +121,9 @@ impl Watcher {
     /// What it shows of itself, until that ends.
     async fn observe(&self, channel: Channel) -> Result<Result<(), Deaf>, Status> {
         let mut client =
-            ObserveServiceClient::new(channel.clone()).max_decoding_message_size(VIEW_LIMIT);
-        let request = WatchRequest { interval_ms: Some(VIEW_INTERVAL_MS) };
+            ObserveServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+        let (interval_ms, logs) = (Some(VIEW_INTERVAL_MS), LogLevel::Debug.into());
+        let request = WatchRequest { interval_ms, traffic: true, logs };
         let mut shown = client.watch(request).await?.into_inner();
         let mut known = false;
         while let Some(shown) = shown.next().await {
@@ -122,8 +135,17 @@ impl Watcher {
                 }
             }
             let seen = match shown.seen {
+                Some(Shown::View(view)) if view.len() > VIEW_LIMIT => {
+                    let (size, limit) = (view.len() >> 10, VIEW_LIMIT >> 10);
+                    Seen::Event(format!("its view takes {size} KiB: {limit} are shown at most"))
+                }
                 Some(Shown::View(view)) => Seen::View(view),
-                Some(Shown::Event(event)) => Seen::Event(event),
+                Some(Shown::Event(event)) => Seen::Event(shortened(event, EVENT_LIMIT)),
+                Some(Shown::Traffic(traffic)) => {
+                    Seen::Traffic(shown.since_start_us, traffic.sent.into_iter().collect())
+                }
+                Some(Shown::Log(line)) => Seen::Log(line),
+                Some(Shown::MissedLogs(lines)) => Seen::MissedLogs(lines),
                 Some(Shown::Missed(events)) => Seen::Event(format!("{events} events were missed")),
                 None => continue,
             };
@@ -173,6 +195,12 @@ impl Watcher {
     }
 }
 
+/// How long to wait before the next attempt at an address whose process is lost for so long; for
+/// one where nobody was ever found, whose process was configured and is yet to begin.
+fn pause(lost: Option<Duration>) -> Duration {
+    if lost.is_some_and(|lost| lost >= EXPECTED) { LATER } else { SOON }
+}
+
 /// Whether a process has faults that can be switched on. It is asked for one that does not exist,
 /// and refuses that if it knows what is meant.
 async fn has_faults(channel: Channel) -> bool {
@@ -184,6 +212,22 @@ async fn has_faults(channel: Channel) -> bool {
 
 /// Milliseconds since 1970.
 pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
+    since_1970().as_millis() as u64
+}
+
+/// The time since 1970.
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_begin_at_any_moment_is_looked_for_often() {
+        let seconds = |lost: u64| pause(Some(Duration::from_secs(lost)));
+        assert_eq!([pause(None), seconds(0), seconds(29)], [SOON; 3]);
+        assert_eq!([seconds(30), seconds(3_600)], [LATER; 2]);
+    }
 }

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use proto::ensemble::observe::v1::LogLine;
 use serde_json::{Value, json};
 
-use super::{FORGET_MS, Identity, Scene, Seen};
-use crate::picture::{Direction, Health};
+use super::{FORGET_MS, Identity, LAG_LIMIT, Next, Scene, Seen, merged};
+use crate::logs::Level;
+use crate::picture::{Direction, Health, Told};
 
 const BYTES: usize = 1 << 20;
 
@@ -24,8 +26,13 @@ fn one() -> Scene {
 }
 
 fn frame(scene: &mut Scene, at: u64) -> Value {
-    let (_, frame) = scene.frame(at, None).expect("something has changed");
-    serde_json::from_str(&frame).expect("JSON")
+    let frame = scene.frame(at, None).expect("something has changed");
+    serde_json::from_str(frame.json()).expect("JSON")
+}
+
+fn history(scene: &Scene, from: u64, to: u64) -> Option<String> {
+    let pieces = scene.history(from, to)?.concat();
+    Some(String::from_utf8(pieces).expect("text"))
 }
 
 #[test]
@@ -108,9 +115,10 @@ fn whatever_a_process_says_is_bounded_and_text() {
     }
     let large = format!(r#"{{"id":{},"small":7,"list":[{}]}}"#, u64::MAX, u64::MAX);
     scene.see(4, &at(1), Seen::View(large));
-    let (_, frame) = scene.frame(5, None).expect("something has changed");
+    let frame = scene.frame(5, None).expect("something has changed");
+    let frame = frame.json();
     assert!(frame.len() < 20_000, "{} bytes", frame.len());
-    let frame: Value = serde_json::from_str(&frame).expect("JSON");
+    let frame: Value = serde_json::from_str(frame).expect("JSON");
     let view = &frame["nodes"][0]["view"];
     assert_eq!(view["id"], u64::MAX.to_string());
     assert_eq!(view["list"][0], u64::MAX.to_string());
@@ -122,13 +130,13 @@ fn whatever_a_process_says_is_bounded_and_text() {
 #[test]
 fn what_was_seen_can_be_told_again_from_any_time() {
     let mut scene = one();
-    assert_eq!(scene.history(0, u64::MAX), None);
+    assert_eq!(history(&scene, 0, u64::MAX), None);
     for second in 1..60_u64 {
         scene.see(second * 1_000, &at(1), Seen::View(format!(r#"{{"term":{second}}}"#)));
         scene.frame(second * 1_000, None);
     }
     for from in [0, 1_000, 30_500, 59_000, 1 << 40] {
-        let told = scene.history(from, from + 5_000).expect("there is some");
+        let told = history(&scene, from, from + 5_000).expect("there is some");
         let told: Value = serde_json::from_str(&told).expect("JSON");
         // Before the first there was nothing.
         let mut term = told["snapshot"]["nodes"][0]["view"]["term"].as_u64().unwrap_or(0);
@@ -154,9 +162,144 @@ fn the_history_takes_no_more_than_it_may() {
         scene.see(step * 100, &at(1), Seen::View(format!(r#"{{"step":{step},"text":"{text}"}}"#)));
         scene.frame(step * 100, None);
     }
-    let told = scene.history(0, u64::MAX).expect("there is some");
+    let told = history(&scene, 0, u64::MAX).expect("there is some");
     assert!((50_000..110_000).contains(&told.len()), "{} bytes", told.len());
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let frames = told["frames"].as_array().expect("frames");
     assert_eq!(frames.last().expect("the newest")["nodes"][0]["view"]["step"], 9_999);
+}
+
+#[test]
+fn the_traffic_of_a_process_is_shown_until_it_falls_silent() {
+    let mut scene = one();
+    scene.frame(1_000, None);
+    let sent = |count| [("2".to_owned(), count)].into();
+    scene.see(1_000, &at(1), Seen::Traffic(5_000_000, sent(100)));
+    assert!(scene.frame(1_100, None).is_none(), "one count is no rate");
+    scene.see(2_000, &at(1), Seen::Traffic(6_000_000, sent(120)));
+    assert_eq!(frame(&mut scene, 2_000)["nodes"][0]["traffic"], json!({ "2": 20 }));
+    scene.see(3_000, &at(1), Seen::Traffic(7_000_000, sent(141)));
+    assert!(scene.frame(3_000, None).is_none(), "it is steady");
+    assert!(scene.frame(5_000, None).is_none());
+    assert_eq!(frame(&mut scene, 6_000)["nodes"][0]["traffic"], Value::Null);
+    let million = (0..1_000_000).map(|peer: u32| (peer.to_string(), 1)).collect();
+    scene.see(7_000, &at(1), Seen::Traffic(9_000_000, million));
+    let refused = frame(&mut scene, 7_000);
+    assert_eq!(refused["nodes"], json!([]));
+    assert_eq!(refused["events"][0]["text"], "its traffic makes no sense: 1000000 peers");
+}
+
+#[test]
+fn a_view_says_when_it_was_seen() {
+    let mut scene = one();
+    scene.see(2_000, &at(1), Seen::View(r#"{"term":5}"#.to_owned()));
+    scene.see(3_000, &at(1), Seen::Health(Health::Serving));
+    assert_eq!(frame(&mut scene, 3_000)["nodes"][0]["viewed"], 2_000);
+}
+
+#[test]
+fn pages_are_told_that_a_log_is_longer_and_not_what_is_in_it() {
+    let mut scene = one();
+    scene.frame(1_000, None);
+    let line = LogLine { message: "a secret".into(), fields: "{}".into(), ..LogLine::default() };
+    scene.see(2_000, &at(1), Seen::Log(line.clone()));
+    let told = scene.frame(2_000, None).expect("there is a line");
+    assert!(!told.json().contains("a secret"), "{}", told.json());
+    let told: Value = serde_json::from_str(told.json()).expect("JSON");
+    assert_eq!((&told["logs"], &told["nodes"]), (&json!({ "raft/1": 1 }), &json!([])));
+    let list = scene.log("raft/1", Level::Info, 0).expect("it is there");
+    assert_eq!(list["lines"][0]["message"], "a secret");
+    assert_eq!(scene.log("raft/2", Level::Info, 0), None);
+    let snapshot: Value = serde_json::from_str(scene.snapshot(3_000).json()).expect("JSON");
+    assert_eq!(snapshot["logs"], json!({ "raft/1": 1 }));
+    scene.see(4_000, &at(1), Seen::Gone);
+    scene.see(5_000, &at(1), Seen::Log(line));
+    assert_eq!(scene.log("raft/1", Level::Info, 0), None, "who is not known is not heard");
+}
+
+#[test]
+fn what_is_long_past_becomes_coarse_before_it_is_forgotten() {
+    let mut scene = Scene::new(300_000);
+    scene.see(0, &at(1), known("raft-node", "1", 0));
+    scene.see(0, &at(2), known("raft-node", "2", 0));
+    let pad = "x".repeat(400);
+    for step in 0..2_400_u64 {
+        let view = |id: u64| Seen::View(format!(r#"{{"id":{id},"step":{step},"pad":"{pad}"}}"#));
+        scene.see(step * 50, &at(1), view(1));
+        if step % 2 == 0 {
+            scene.see(step * 50, &at(2), view(2));
+        }
+        if step % 20 == 0 {
+            scene.see(step * 50, &at(1), Seen::Event(step.to_string()));
+        }
+        scene.frame(step * 50, None);
+    }
+    let told = history(&scene, 0, u64::MAX).expect("there is some");
+    assert!(told.len() < 300_000, "{} bytes", told.len());
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let began = told["snapshot"]["at"].as_u64().expect("a time");
+    assert!(began < 30_000, "of two minutes nearly all is there, from {began} ms on");
+    let frames = told["frames"].as_array().expect("frames");
+    let mut events = (began / 1_000 + 1..120).map(|second| (second * 20).to_string());
+    let mut last = [0, 0];
+    for frame in frames {
+        for node in frame["nodes"].as_array().expect("nodes") {
+            let id = node["view"]["id"].as_u64().expect("an id") as usize;
+            let step = node["view"]["step"].as_u64().expect("a number");
+            assert!(last[id - 1] < step, "in order, and each once");
+            last[id - 1] = step;
+            assert!(step * 50 <= frame["at"].as_u64().expect("a time"));
+        }
+        for event in frame["events"].as_array().expect("events") {
+            if event["at"].as_u64().expect("a time") > began {
+                assert_eq!(event["text"].as_str(), events.next().as_deref(), "none is left out");
+            }
+        }
+    }
+    assert_eq!(last, [2_399, 2_398]);
+    assert_eq!(events.next(), None);
+    let fine = frames.iter().rev().take(30).map(|frame| frame["at"].as_u64().expect("a time"));
+    assert!(fine.is_sorted_by(|one, other| one - other == 50), "the newest are as they were");
+}
+
+#[test]
+fn who_went_and_came_again_is_there_in_a_frame_of_both() {
+    let gone = Told::new("frame", 1, &json!({"at": 1, "nodes": [], "gone": ["a", "b"]}));
+    let again = json!({"at": 2, "nodes": [{"key": "a"}], "gone": ["c"], "spans": {"kept": 1}});
+    let again = Told::new("frame", 2, &again);
+    let both = merged::merged(2, [&gone, &again].into_iter()).expect("they make sense");
+    let both: Value = serde_json::from_str(both.json()).expect("JSON");
+    let expected = json!({"at": 2, "nodes": [{"key": "a"}], "gone": ["b", "c"],
+        "spans": {"kept": 1}});
+    assert_eq!(both, expected);
+}
+
+#[test]
+fn a_viewer_is_shown_every_frame_once_or_everything_anew() {
+    let mut scene = one();
+    assert!(matches!(scene.after(0), Next::Nothing));
+    for step in 1..=LAG_LIMIT {
+        scene.see(step, &at(1), Seen::View(format!(r#"{{"step":{step}}}"#)));
+        scene.frame(step, None);
+    }
+    for seen in 0..LAG_LIMIT {
+        let Next::Frame(frame) = scene.after(seen) else { panic!("{seen} has one after it") };
+        let frame: Value = serde_json::from_str(frame.json()).expect("JSON");
+        assert_eq!(frame["number"], seen + 1);
+    }
+    assert!(matches!(scene.after(LAG_LIMIT), Next::Nothing));
+    scene.see(1_000, &at(1), Seen::Health(Health::Serving));
+    scene.frame(1_000, None);
+    assert!(matches!(scene.after(0), Next::Anew), "it lags too far behind");
+    assert!(matches!(scene.after(1), Next::Frame(_)));
+}
+
+#[test]
+fn frames_for_which_there_is_no_room_are_shown_as_everything_anew() {
+    let mut scene = Scene::new(1_000);
+    scene.see(1, &at(1), known("raft-node", "1", 0));
+    scene.see(1, &at(1), Seen::View(format!(r#"{{"pad":"{}"}}"#, "x".repeat(2_000))));
+    scene.frame(1, None);
+    assert!(matches!(scene.after(0), Next::Anew));
+    assert!(matches!(scene.after(1), Next::Nothing));
 }

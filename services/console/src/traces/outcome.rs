@@ -33,9 +33,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            bytes: 8 << 20,
-            traces: 10_000,
-            spans: 50_000,
+            bytes: 4 << 20,
+            traces: 5_000,
+            spans: 25_000,
             trace_spans: 2_000,
             trace_bytes: 1 << 20,
             per_second: 20_000,
@@ -63,6 +63,10 @@ pub struct Stats {
     pub traces: u64,
     /// How many arrived in the last whole second.
     pub per_second: u64,
+    /// Those that another collector has taken, if they are passed on.
+    pub forwarded: u64,
+    /// Those that it has not, and will not.
+    pub not_forwarded: u64,
 }
 
 /// What makes no sense in a span.

@@ -2,11 +2,15 @@
 //!
 //! It answers once the spans are kept or refused, and says how many were refused and why. A sender
 //! does not send refused spans again, as the protocol has it. How large a message may be, and how
-//! many come at a time, the server limits: a message decoded takes many times its size.
+//! many come at a time, is limited: a message decoded takes many times its size.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use chassis::status::exhausted;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -14,19 +18,29 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
 
-use super::{Limits, Origin, Outcome, Traces};
+use super::{Forwarder, Limits, Origin, Outcome, Traces};
 
 /// How many spans are taken before whoever else wants the store has its turn.
 const TURN: usize = 256;
 /// The usual most bytes of a message: an exporter sends 512 spans at a time.
 const MESSAGE_BYTES: usize = 1 << 20;
 
+/// How many messages are taken at a time.
+const AT_ONCE: usize = 16;
+/// When one that was not taken may be sent again.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// Puts spans that arrive into the store.
 #[derive(Clone, Debug)]
 pub struct Receiver<C> {
     traces: Arc<Mutex<Traces>>,
+    forwarder: Option<Forwarder>,
     /// Tells the time since 1970.
     clock: C,
 }
@@ -34,12 +48,19 @@ pub struct Receiver<C> {
 impl<C: Fn() -> Duration + Send + Sync + 'static> Receiver<C> {
     /// A receiver for this store; the clock tells the time since 1970.
     pub fn new(traces: Arc<Mutex<Traces>>, clock: C) -> Self {
-        Self { traces, clock }
+        Self { traces, forwarder: None, clock }
     }
 
-    /// What a server serves, with a limit of 1 MiB a message.
-    pub fn into_service(self) -> TraceServiceServer<Self> {
-        TraceServiceServer::new(self).max_decoding_message_size(MESSAGE_BYTES)
+    /// The same, which passes whatever arrives on.
+    #[must_use]
+    pub fn passing_on(self, forwarder: Option<Forwarder>) -> Self {
+        Self { forwarder, ..self }
+    }
+
+    /// What a server serves, with a limit of 1 MiB a message, and of 16 messages at a time.
+    pub fn into_service(self) -> Limited<TraceServiceServer<Self>> {
+        let service = TraceServiceServer::new(self).max_decoding_message_size(MESSAGE_BYTES);
+        Limited::new(service, AT_ONCE)
     }
 
     /// Holds the store for a turn only.
@@ -74,6 +95,9 @@ impl<C: Fn() -> Duration + Send + Sync + 'static> TraceService for Receiver<C> {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.pass_on(request.get_ref());
+        }
         let outcome = self.take_all(request.get_ref()).await;
         let partial_success = (outcome.refused() > 0).then(|| ExportTracePartialSuccess {
             rejected_spans: i64::try_from(outcome.refused()).unwrap_or(i64::MAX),
@@ -102,4 +126,52 @@ fn why(outcome: &Outcome, limits: &Limits) -> String {
     }
     let all = outcome.taken + outcome.refused();
     format!("{} of {all} spans were refused: {}", outcome.refused(), reasons.join("; "))
+}
+
+/// A service that takes so many calls at a time, counted before anything of them is read. Clones
+/// share the count.
+#[derive(Clone, Debug)]
+pub struct Limited<S> {
+    service: S,
+    room: Arc<Semaphore>,
+}
+
+impl<S> Limited<S> {
+    /// Takes so many calls at a time.
+    pub fn new(service: S, most: usize) -> Self {
+        Self { service, room: Arc::new(Semaphore::new(most)) }
+    }
+}
+
+impl<S: NamedService> NamedService for Limited<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+/// What a service answers with.
+type Answer = Result<http::Response<Body>, Infallible>;
+
+impl<S> Service<http::Request<Body>> for Limited<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let Ok(place) = self.room.clone().try_acquire_owned() else {
+            let message = "as many messages are being taken as may be: send it again in a moment";
+            return Box::pin(std::future::ready(Ok(exhausted(message, AGAIN).into_http())));
+        };
+        let answering = self.service.call(request);
+        Box::pin(async move {
+            let _place = place;
+            answering.await
+        })
+    }
 }

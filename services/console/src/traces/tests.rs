@@ -2,6 +2,7 @@
 
 mod export;
 mod flood;
+mod forward;
 mod hostile;
 mod keep;
 mod list;

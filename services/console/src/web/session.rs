@@ -16,16 +16,17 @@ const COOKIE: &str = "ensemble_session";
 
 /// The token, and what the cookie of those must hold who have shown it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     token: Option<String>,
     cookie: String,
+    secure: bool,
 }
 
 impl Session {
-    pub(super) fn new(token: Option<String>) -> Self {
+    /// With TLS a browser is told to send the cookie by TLS alone.
+    pub(crate) fn new(token: Option<String>, secure: bool) -> Self {
         // Another one after every start: who was let in before shows the token again.
-        let cookie = format!("{:016x}{:016x}", chassis::seed(), chassis::seed());
-        Self { token, cookie }
+        Self { token, cookie: chassis::secret(), secure }
     }
 
     fn lets_in(&self, headers: &HeaderMap) -> bool {
@@ -112,9 +113,14 @@ pub(super) async fn login(
     };
     let session = &console.0.session;
     if session.token.as_ref().is_some_and(|right| !is_same(&token, right)) {
-        return refused(StatusCode::UNAUTHORIZED, "that is not the token: see CONSOLE_TOKEN");
+        return refused(
+            StatusCode::UNAUTHORIZED,
+            "that is not the token: see CONSOLE_TOKEN, or the console's log",
+        );
     }
-    let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/", session.cookie);
+    let secure = if session.secure { "; Secure" } else { "" };
+    let cookie = &session.cookie;
+    let cookie = format!("{COOKIE}={cookie}; HttpOnly; SameSite=Strict; Path=/{secure}");
     ([(header::SET_COOKIE, cookie)], answered(&json!({ "authorized": true }))).into_response()
 }
 
@@ -129,17 +135,17 @@ mod tests {
 
     #[test]
     fn only_the_cookie_of_this_start_lets_in() {
-        let session = Session::new(Some("0123456789abcdef".into()));
+        let session = Session::new(Some("0123456789abcdef".into()), false);
         let right = format!("a=b; {COOKIE}={}; c=d", session.cookie);
         assert!(session.lets_in(&cookies(&right)));
-        let before = Session::new(Some("0123456789abcdef".into()));
+        let before = Session::new(Some("0123456789abcdef".into()), false);
         assert!(!before.lets_in(&cookies(&right)));
         let short = &right[..right.len() - 8];
         for wrong in ["", "a=b", COOKIE, &format!("{COOKIE}="), short] {
             assert!(!session.lets_in(&cookies(wrong)), "{wrong}");
         }
         assert!(!session.lets_in(&HeaderMap::new()));
-        assert!(Session::new(None).lets_in(&HeaderMap::new()));
+        assert!(Session::new(None, false).lets_in(&HeaderMap::new()));
     }
 
     #[test]

@@ -127,12 +127,22 @@ pub(crate) fn welcome(state: &State, took: Duration, logs: &Path, palette: Palet
     let what = if profiles.is_empty() { profiles } else { format!("{profiles}: ") };
     let headline = format!("{what}{count} services are healthy after {}", short(took));
     let headline = palette.paint(Colour::Green, headline);
+    let page = page(state).map_or_else(String::new, |page| {
+        format!("Console: {}\n", palette.paint(Colour::Green, page))
+    });
     let logs = logs.display();
     let mut next = Table::new(palette, ["Try next:", ""]);
     for (command, effect) in suggestions(state) {
         next.row([format!("  {command}").into(), effect.into()]);
     }
-    format!("\n{headline}\n\n{table}\nLogs: {logs}\n{next}")
+    format!("\n{headline}\n\n{table}\n{page}Logs: {logs}\n{next}")
+}
+
+/// Where a browser sees it all.
+fn page(state: &State) -> Option<String> {
+    let console = state.services.iter().find(|service| service.role == "console")?;
+    let scheme = if state.client_certs.is_some() { "https" } else { "http" };
+    Some(format!("{scheme}://{}/", console.address))
 }
 
 /// Three commands to try next, with what they do.

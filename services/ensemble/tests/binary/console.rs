@@ -1,71 +1,80 @@
 //! The console before a real topology: what browsers are told, and what they can have done.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::site::{SERVICES, Site, eventually, free_ports, send};
+use crate::site::{SERVICES, Site, eventually, send};
 
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A console, which ends with the test.
-struct Console {
-    child: Child,
+/// A console that runs.
+pub(crate) struct Console {
     address: String,
+    /// How a browser that has no certificate speaks TLS with it.
+    tls: Option<Arc<ClientConfig>>,
 }
 
+/// A connection of either kind.
+trait Connection: Read + Write {}
+
+impl<C: Read + Write> Connection for C {}
+
 impl Console {
-    /// One that watches everything of a site's overlay.
-    fn of(site: &Site, variables: &[(&str, &str)]) -> Self {
-        let ports = free_ports(2);
-        let [address, traces] = [0, 1].map(|at| format!("127.0.0.1:{}", ports[at]));
-        let places = SERVICES.iter().zip(&site.ports);
-        let places = places.map(|(service, port)| format!("{service}=127.0.0.1:{port}"));
-        let mut command = site.command(&["role", "console"]);
-        command.env("CONSOLE_ADDRESS", &address).env("CONSOLE_TRACES", traces);
-        command.env("CONSOLE_NODES", places.collect::<Vec<_>>().join(","));
-        command.envs(variables.iter().copied());
-        let child = command.stdout(Stdio::null()).spawn().expect("started");
-        let console = Self { child, address };
-        eventually("it serves", || TcpStream::connect(&console.address).ok());
-        console
+    /// That of a site that is up.
+    pub(crate) fn of(site: &Site) -> Self {
+        Self { address: format!("127.0.0.1:{}", site.console[0]), tls: None }
+    }
+
+    fn connect(&self) -> Box<dyn Connection> {
+        let stream = TcpStream::connect(&self.address).expect("it serves");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let Some(config) = &self.tls else { return Box::new(stream) };
+        let name = "127.0.0.1".try_into().expect("an address");
+        let session = ClientConnection::new(config.clone(), name).expect("well formed");
+        Box::new(StreamOwned::new(session, stream))
     }
 
     /// Asks for something; the status, the headers and the body.
     fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
         let mut stream = self.send(method, path, headers, body);
         let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
+        // Whoever closes a connection need not say so by TLS too.
+        let read = stream.read_to_string(&mut text);
+        assert!(read.is_ok() || !text.is_empty(), "{read:?}");
         let (head, body) = text.split_once("\r\n\r\n").expect("headers and a body");
         let status = head[9..12].parse().expect("a status");
         (status, head.to_lowercase(), body.to_owned())
     }
 
-    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).expect("it serves");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Box<dyn Connection> {
+        let mut stream = self.connect();
         let (host, length) = (&self.address, body.len());
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\
+            "{method} {path} HTTP/1.0\r\nhost: {host}\r\nconnection: close\r\n{headers}\
              content-length: {length}\r\n\r\n{body}"
         )
         .expect("sent");
         stream
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let (status, _, body) = self.ask("GET", path, "", "");
         (status, body)
     }
 
     /// Has something done; the status and what is answered.
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let headers = "content-type: application/json\r\n";
         let (status, _, answer) = self.ask("POST", path, headers, &body.to_string());
         (status, serde_json::from_str(&answer).expect("JSON"))
@@ -99,20 +108,12 @@ impl Console {
     }
 }
 
-impl Drop for Console {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_running_overlay_is_seen_used_and_broken_on_the_page() {
     let mut site = Site::new();
     site.variables.push(("CHASSIS_FAULTS".into(), "on".into()));
     site.up(&[]);
-    let mut console = Console::of(&site, &[]);
+    let console = Console::of(&site);
     console.sees_all();
     let (status, page) = console.get("/");
     assert!(status == 200 && page.contains("<script type=\"module\" src=\""), "{page}");
@@ -135,6 +136,23 @@ fn a_running_overlay_is_seen_used_and_broken_on_the_page() {
         node["key"] == "overlay/A" && lost && node["faults"]["cut"][0]["peers"] == json!(["B"])
     };
     console.until(|_, seen| seen["nodes"].as_array().is_some_and(|all| all.iter().any(is_cut)));
+    // What it tells its log can be read, and what its links carry is seen.
+    let log = eventually("it is in the log", || {
+        let (status, log) = console.get("/logs?node=overlay/A&level=info");
+        (status == 200 && log.contains("lost B")).then_some(log)
+    });
+    let log: Value = serde_json::from_str(&log).expect("JSON");
+    let last = log["last"].as_u64().expect("a number");
+    let line = &log["lines"][0];
+    assert!(line["number"].as_u64() <= Some(last) && line["at"].is_u64(), "{line}");
+    let (_, graver) = console.get("/logs?node=overlay/A&level=error");
+    assert!(!graver.contains("lost B"), "{graver}");
+    let (_, later) = console.get(&format!("/logs?node=overlay/A&after={last}"));
+    assert!(!later.contains("lost B"), "{later}");
+    let speaks = |node: &Value| {
+        node["key"] == "overlay/B" && node["traffic"]["C"].as_u64().is_some_and(|rate| rate > 0)
+    };
+    console.until(|_, seen| seen["nodes"].as_array().is_some_and(|all| all.iter().any(speaks)));
     let heal = json!({ "node": "overlay/A", "fault": "heal" });
     assert_eq!(console.post("/break", &heal), (200, json!({ "ok": true })));
     let crash = json!({ "node": "overlay/F", "fault": "crash" });
@@ -145,20 +163,25 @@ fn a_running_overlay_is_seen_used_and_broken_on_the_page() {
     });
     // It is started again, and found again.
     console.sees_all();
-    send(console.child.id(), Signal::TERM);
-    let ended = eventually("it ends", || console.child.try_wait().expect("a child of ours"));
-    assert!(ended.success(), "{ended}");
+    // Whoever looks at it does not keep it from ending well.
+    let _looking = console.send("GET", "/events", "", "");
+    send(site.pids()["console"], Signal::TERM);
+    eventually("it ends, and is started again", || {
+        let logs = site.succeed(&["logs", "ensemble"]);
+        logs.contains("console exited with 0").then_some(())
+    });
 }
 
 #[test]
 fn a_console_refuses_what_is_wrong_and_who_may_not() {
     let mut site = Site::new();
-    site.up(&[]);
     let token = "a secret of the test";
-    let console = Console::of(&site, &[("CONSOLE_TOKEN", token)]);
+    site.variables.push(("CONSOLE_TOKEN".into(), token.into()));
+    site.up(&[]);
+    let console = Console::of(&site);
     let json_body = "content-type: application/json\r\n";
     assert_eq!(console.get("/").0, 200, "the page itself is no secret");
-    for path in ["/events", "/history", "/traces", "/traces.otlp"] {
+    for path in ["/events", "/history", "/logs?node=overlay/A", "/traces", "/traces.otlp"] {
         assert_eq!(console.get(path).0, 401, "{path}");
     }
     let wrong = json!({ "token": "another" });
@@ -200,6 +223,53 @@ fn a_console_refuses_what_is_wrong_and_who_may_not() {
     assert!(status == 400 && answer.contains("give milliseconds"), "{status} {answer}");
     let (status, _, answer) = console.ask("GET", "/traces/zz", &with, "");
     assert_eq!(status, 400, "{answer}");
+    for (path, expected, words) in [
+        ("/logs?node=overlay/Z", 404, "there is no overlay/Z"),
+        ("/logs?node=overlay/A&level=shrill", 400, "level=shrill"),
+        ("/logs?node=overlay/A&after=soon", 400, "after"),
+        ("/logs", 400, "node"),
+    ] {
+        let (status, _, answer) = console.ask("GET", path, &with, "");
+        assert!(status == expected && answer.contains(words), "{path}: {status} {answer}");
+    }
     let plain = console.ask("POST", "/break", &format!("cookie: {value}\r\n"), &break_a);
     assert_eq!(plain.0, 415, "a form of another site cannot say that it is JSON");
+}
+
+/// How a browser speaks that trusts the authority of a site, and has no certificate.
+fn browser(site: &Site) -> Arc<ClientConfig> {
+    let pem = fs::read(site.path().join("certs/ca.crt")).expect("made");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("an authority");
+    let provider = rustls::crypto::ring::default_provider();
+    let config = ClientConfig::builder_with_provider(provider.into());
+    let config = config.with_safe_default_protocol_versions().expect("known");
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[test]
+fn with_certificates_browsers_need_none_and_are_shown_the_page_alone() {
+    let mut site = Site::new();
+    site.succeed(&["certs"]);
+    site.up(&["--tls"]);
+    let screen = fs::read_to_string(site.screen()).expect("a screen");
+    let told = format!("Console: https://127.0.0.1:{}/", site.console[0]);
+    assert!(screen.contains(&told), "{screen}");
+    let tls = Some(browser(&site));
+    let console = Console { tls: tls.clone(), ..Console::of(&site) };
+    console.sees_all();
+    let forward = json!({ "payload": "hello" });
+    let (status, answer) = console.post("/act/overlay/forward", &forward);
+    assert_eq!((status, &answer["answer"]["complete"]), (200, &json!(true)), "{answer}");
+    // What is not the page is for those who show a certificate.
+    for path in ["/metrics", "/grpc.health.v1.Health/Check"] {
+        assert_eq!(console.get(path).0, 404, "{path}");
+    }
+    site.succeed(&["health", "console"]);
+    // Spans are taken from nobody else.
+    let traces = Console { address: format!("127.0.0.1:{}", site.console[1]), tls };
+    let mut stranger = traces.connect();
+    let asked = stranger.write_all(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
+    let refused = asked.and_then(|()| stranger.read(&mut [0]));
+    assert!(refused.is_err(), "a stranger is heard: {refused:?}");
 }

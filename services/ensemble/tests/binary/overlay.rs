@@ -57,7 +57,7 @@ fn commands_follow_what_runs_here_whatever_the_environment_says() {
 #[test]
 fn a_process_that_hangs_is_missing_by_name() {
     let site = whole();
-    let worker = site.pids()[5];
+    let worker = site.pids()["overlay-f"];
     send(worker, Signal::STOP);
     let output = site.run(&["overlay", "forward", "--deadline", "0.5", "hello"]);
     let checked = site.run(&["overlay", "check"]);

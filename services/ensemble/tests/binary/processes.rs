@@ -11,10 +11,11 @@ fn services_start_together_and_ctrl_c_stops_them_all() {
     let mut site = Site::new();
     let supervisor = site.up(&[]);
     let pids = site.pids();
-    assert_eq!(pids.len(), SERVICES.len());
+    let names: Vec<_> = pids.keys().map(String::as_str).collect();
+    assert_eq!(names, [&["console"], &SERVICES[..]].concat());
 
     let health = site.succeed(&["health"]);
-    assert_eq!(health.matches("SERVING").count(), SERVICES.len(), "{health}");
+    assert_eq!(health.matches("SERVING").count(), pids.len(), "{health}");
     let table = site.succeed(&["ps"]);
     for (service, port) in SERVICES.iter().zip(&site.ports) {
         let row = table.lines().find(|row| row.starts_with(service)).expect("a row");
@@ -22,7 +23,9 @@ fn services_start_together_and_ctrl_c_stops_them_all() {
         assert!(row.contains("healthy"), "{row}");
     }
     let screen = fs::read_to_string(site.screen()).expect("a screen");
-    for told in ["6 services are healthy after", "Try next:", "overlay forward hello", "kill -9"] {
+    let page = format!("Console: http://127.0.0.1:{}/\n", site.console[0]);
+    let next = ["Try next:", "overlay forward hello", "kill -9"];
+    for told in [&["7 services are healthy after", &page], &next[..]].concat() {
         assert!(screen.contains(told), "no {told} in {screen}");
     }
 
@@ -39,17 +42,16 @@ fn services_start_together_and_ctrl_c_stops_them_all() {
 fn what_dies_is_started_again() {
     let mut site = Site::new();
     site.up(&[]);
-    let before = site.pids();
-    send(before[2], Signal::KILL);
-    let service = eventually("overlay-c is back", || {
-        let service = site.ps()["services"][2].clone();
-        (service["restarts"] == 1 && service["health"] == "SERVING").then_some(service)
+    let mut before = site.pids();
+    send(before["overlay-c"], Signal::KILL);
+    eventually("overlay-c is back", || {
+        let service = site.service("overlay-c");
+        (service["restarts"] == 1 && service["health"] == "SERVING").then_some(())
     });
-    assert_eq!(service["service"], "overlay-c");
-    assert_ne!(service["pid"], before[2]);
     site.all_serve();
-    let after = site.pids();
-    assert_eq!((&before[..2], &before[3..]), (&after[..2], &after[3..]), "the others go on");
+    let mut after = site.pids();
+    assert_ne!(before.remove("overlay-c"), after.remove("overlay-c"));
+    assert_eq!(before, after, "the others go on");
     let logs = site.succeed(&["logs", "ensemble"]);
     assert!(logs.contains("overlay-c was killed by signal 9; it starts again in 100 ms"), "{logs}");
     assert!(logs.contains("overlay-c is healthy again"), "{logs}");
@@ -76,7 +78,7 @@ fn a_killed_supervisor_is_followed_by_another_at_once() {
     assert_eq!(site.ended(), None);
     // Its services may still be stopping: their ports are waited for.
     site.up(&[]);
-    assert!(!before.iter().any(|pid| is_alive(*pid)), "of the first no service is left");
+    assert!(!before.values().any(|pid| is_alive(*pid)), "of the first no service is left");
 }
 
 /// Two services of which the first cannot start: there are no certificates where it looks.
@@ -152,13 +154,16 @@ fn a_second_supervisor_is_refused() {
 #[test]
 fn a_port_in_use_is_named_with_who_has_it_and_what_moves_it() {
     let site = Site::new();
-    let port = site.ports[2];
-    let _holder = TcpListener::bind(("127.0.0.1", port)).expect("free");
-    for arguments in [&["up"][..], &["up", "--detach"]] {
+    for (arguments, port, service, variable) in [
+        (&["up"][..], site.ports[2], "overlay-c", "OVERLAY_C_PORT"),
+        (&["up", "--detach"], site.ports[2], "overlay-c", "OVERLAY_C_PORT"),
+        (&["up"], site.console[1], "console", "CONSOLE_TRACES_PORT"),
+    ] {
+        let _holder = TcpListener::bind(("127.0.0.1", port)).expect("free");
         let error = site.fail(arguments, 1);
-        let start = format!("ensemble: service overlay-c: port {port} is taken");
+        let start = format!("ensemble: service {service}: port {port} is taken");
         assert!(error.starts_with(&start), "{error}");
-        assert!(error.trim_end().ends_with("; set OVERLAY_C_PORT to another"), "{error}");
+        assert!(error.trim_end().ends_with(&format!("; set {variable} to another")), "{error}");
         if cfg!(target_os = "linux") {
             let who = format!("by process {} (", std::process::id());
             assert!(error.contains(&who), "{error}");
@@ -170,13 +175,13 @@ fn a_port_in_use_is_named_with_who_has_it_and_what_moves_it() {
 fn in_the_background_it_runs_until_it_is_told_to_stop() {
     let mut site = Site::new();
     let told = site.succeed(&["up", "--detach"]);
-    assert!(told.contains("6 services are healthy after"), "{told}");
+    assert!(told.contains("7 services are healthy after"), "{told}");
     site.all_serve();
     let ps = site.ps();
     assert_eq!(ps["profiles"][0], "overlay");
     let pids = site.pids();
     let logs = site.succeed(&["logs", "--tail", "1"]);
-    assert_eq!(logs.lines().count(), SERVICES.len(), "{logs}");
+    assert_eq!(logs.lines().count(), pids.len(), "{logs}");
     let raw = site.succeed(&["logs", "overlay-b", "--raw", "--tail", "all"]);
     for line in raw.lines() {
         let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
@@ -201,7 +206,7 @@ fn followed_logs_go_on() {
     let lines = BufReader::new(following.stdout.take().expect("piped")).lines();
     let mut lines = lines.map(|line| line.expect("text"));
     lines.find(|line| line.contains("all services are healthy")).expect("what was before");
-    send(site.pids()[0], Signal::KILL);
+    send(site.pids()["overlay-a"], Signal::KILL);
     lines.find(|line| line.contains("overlay-a was killed")).expect("what comes after");
     following.kill().expect("ended");
     following.wait().expect("ended");
@@ -219,10 +224,10 @@ fn somebody_with_nothing_but_the_binary_can_run_it() {
 fn services_speak_tls_with_the_certificates_that_were_made() {
     let mut site = Site::new();
     let error = site.fail(&["up", "--tls"], 1);
-    assert!(error.contains("service overlay-a: "), "{error}");
+    assert!(error.contains("service console: "), "{error}");
     assert!(error.contains("`ensemble certs` makes it"), "{error}");
     let told = site.succeed(&["certs", "gateway.example.org"]);
-    assert!(told.starts_with("19 certificates for 825 days, by a new authority, in "), "{told}");
+    assert!(told.starts_with("20 certificates for 825 days, by a new authority, in "), "{told}");
     let certs = site.path().join("certs");
     let authority = fs::read(certs.join("ca.crt")).expect("made");
     let told = site.succeed(&["certs"]);
@@ -254,8 +259,9 @@ fn two_hosts_run_their_halves_at_their_own_addresses() {
         services.map(|service| service["address"].as_str().expect("text").to_owned()).collect()
     };
     let at = |host: u8, port: usize| format!("127.0.0.{host}:{}", one.ports[port]);
-    assert_eq!(addresses(&one), [at(2, 0), at(2, 1), at(2, 3)]);
-    assert_eq!(addresses(&two), [at(3, 2), at(3, 4), at(3, 5)]);
+    let page = |site: &Site| format!("127.0.0.1:{}", site.console[0]);
+    assert_eq!(addresses(&one), [page(&one), at(2, 0), at(2, 1), at(2, 3)]);
+    assert_eq!(addresses(&two), [page(&two), at(3, 2), at(3, 4), at(3, 5)]);
     one.succeed(&["health", &at(3, 2)]);
 }
 

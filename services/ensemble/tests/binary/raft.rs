@@ -330,6 +330,8 @@ fn the_documents_shell_is_scripted() {
 
 #[test]
 fn what_cannot_be_asked_is_refused_with_its_remedy() {
+    // Refused, or not answered in time: it depends on how busy the machine is.
+    const UNREACHED: &str = "k: not available: 127.0.0.1:1: ";
     let site = Site::new();
     let refuse = |arguments: &[&str], code, expected: &str| {
         let error = site.fail(&[&["raft"], arguments].concat(), code);
@@ -337,7 +339,7 @@ fn what_cannot_be_asked_is_refused_with_its_remedy() {
     };
     refuse(&["--endpoints", "http://h:1", "leader"], 1, "not a host and port");
     refuse(&["--timeout", "0", "leader"], 1, "--timeout 0: 0.01 to 3600");
-    refuse(&["--endpoints", "127.0.0.1:1", "--timeout", "0.2", "get", "k"], 1, "refused");
+    refuse(&["--endpoints", "127.0.0.1:1", "--timeout", "0.2", "get", "k"], 1, UNREACHED);
     refuse(&["--certs", "nowhere", "get", "k"], 1, "`ensemble certs` makes it");
     refuse(&["get"], 2, "<KEY>");
     refuse(&["gett", "k"], 2, "'get'");

@@ -1,5 +1,6 @@
 //! A folder with a copy of the repository's topology, on ports of its own, for one test.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub(crate) struct Site {
     pub(crate) variables: Vec<(String, String)>,
     /// The ports of A to F.
     pub(crate) ports: Vec<u16>,
+    /// The port of the console's page, and the one where it takes spans.
+    pub(crate) console: [u16; 2],
     children: Vec<Child>,
 }
 
@@ -88,8 +91,9 @@ impl Site {
     /// An empty folder.
     pub(crate) fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let ports = free_ports(SERVICES.len());
-        Self { folder, variables: Vec::new(), ports, children: Vec::new() }
+        let mut ports = free_ports(SERVICES.len() + 2);
+        let console = [ports.remove(0), ports.remove(0)];
+        Self { folder, variables: Vec::new(), ports, console, children: Vec::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -102,6 +106,8 @@ impl Site {
         for (name, port) in ["A", "B", "C", "D", "E", "F"].iter().zip(&self.ports) {
             command.env(format!("OVERLAY_{name}_PORT"), port.to_string());
         }
+        let [page, traces] = self.console.map(|port| port.to_string());
+        command.env("CONSOLE_PORT", page).env("CONSOLE_TRACES_PORT", traces);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -182,18 +188,27 @@ impl Site {
         });
     }
 
-    /// The processes of all services.
-    pub(crate) fn pids(&self) -> Vec<u32> {
+    /// The processes of all services, by their names.
+    pub(crate) fn pids(&self) -> BTreeMap<String, u32> {
         let ps = self.ps();
         let services = ps["services"].as_array().expect("a list");
+        let name = |service: &Value| service["service"].as_str().expect("a name").to_owned();
         let pid = |service: &Value| service["pid"].as_u64().expect("a process");
-        services.iter().map(|service| u32::try_from(pid(service)).expect("a process")).collect()
+        let pid = |service| u32::try_from(pid(service)).expect("a process");
+        services.iter().map(|service| (name(service), pid(service))).collect()
+    }
+
+    /// What `ensemble ps --json` tells of a service.
+    pub(crate) fn service(&self, name: &str) -> Value {
+        let ps = self.ps();
+        let services = ps["services"].as_array().expect("a list");
+        services.iter().find(|service| service["service"] == name).expect("it is there").clone()
     }
 
     /// Waits until none of these processes runs and every port is free.
-    pub(crate) fn all_gone(&self, pids: &[u32]) {
-        eventually("all are gone", || (!pids.iter().any(|pid| is_alive(*pid))).then_some(()));
-        for port in &self.ports {
+    pub(crate) fn all_gone(&self, pids: &BTreeMap<String, u32>) {
+        eventually("all are gone", || (!pids.values().any(|pid| is_alive(*pid))).then_some(()));
+        for port in self.ports.iter().chain(&self.console) {
             TcpListener::bind(("127.0.0.1", *port)).expect("its port is free");
         }
     }

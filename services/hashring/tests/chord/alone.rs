@@ -7,7 +7,7 @@ use hashring::{
     HOPS_LIMIT, Hop, Id, Interval, Item, Key, Message, Mode, Notice, Operation, Outcome, Page,
     Peer, Question, Reason, Refusal, Request, Route, Stamp, Timer, VALUE_LIMIT, WriteId,
 };
-use protocols::{Effect, Input, Outbox, Protocol as _, Ticket};
+use protocols::{Effect, Input, Outbox, Protocol as _, Ticket, Trace};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -97,7 +97,7 @@ impl Alone {
     /// Another node has this done here.
     fn perform(&mut self, from: u64, ticket: u64, action: Action) {
         let key = Key::from(b"key".as_slice());
-        let operation = Operation { id: Id(12), key, action };
+        let operation = Operation { id: Id(12), key, action, trace: Trace::default() };
         let write = WriteId { origin: Id(from), ticket: Ticket(ticket) };
         self.hear(from, Body::Question(Ticket(ticket), Question::Perform(write, operation)));
     }
@@ -354,7 +354,9 @@ fn what_was_offered_is_forgotten_unless_somebody_counts_on_it() {
         let asked = std::mem::take(&mut alone.asked);
         for (to, ticket, question) in asked {
             let answer = match question {
-                Question::Step(Id(26), _) => Answer::Stepped(Some((peer(40), Reason::Responsible))),
+                Question::Step(Id(26), ..) => {
+                    Answer::Stepped(Some((peer(40), Reason::Responsible)))
+                }
                 Question::Compare(..) => Answer::Compared(None),
                 Question::Notify | Question::Describe => described(Some(16)),
                 Question::Step(..)
@@ -458,7 +460,7 @@ fn who_has_left_is_no_finger_again_whoever_names_it() {
 /// A node whose caller wants something done with a place.
 fn asked(id: u64, action: Action, mode: Mode) -> Alone {
     let mut alone = Alone::member(16, 8, 24);
-    let operation = Operation { id: Id(id), key: Key::default(), action };
+    let operation = Operation { id: Id(id), key: Key::default(), action, trace: Trace::default() };
     alone.take(Input::Request(Request::Perform(Ticket(9), operation, mode, seconds(10))));
     alone
 }
@@ -514,7 +516,7 @@ fn a_lookup_that_was_passed_on_in_vain_begins_again_at_once() {
     let patience = alone.armed.iter().rfind(|timer| matches!(timer, Timer::Patience(_)));
     let patience = *patience.expect("it does not wait for ever");
     alone.take(Input::Timeout(patience));
-    let step = |(.., it): &(Peer, Ticket, Question)| matches!(it, Question::Step(Id(0), _));
+    let step = |(.., it): &(Peer, Ticket, Question)| matches!(it, Question::Step(Id(0), ..));
     assert!(alone.asked.iter().any(step), "{:?}", alone.asked);
     // Too late, it is declined: that is no reason to give up. Or it was done.
     for (outcome, told) in [(Outcome::Declined(Decline::Full), 0), (Outcome::Saved, 1)] {
@@ -569,7 +571,7 @@ fn a_caller_that_was_answered_is_forgotten() {
     let mut alone = Alone::member(16, 8, 24);
     for _ in 0..2 {
         let (id, key, action) = (Id(12), Key::default(), Action::Find);
-        let operation = Operation { id, key, action };
+        let operation = Operation { id, key, action, trace: Trace::default() };
         let mode = Mode::Iterative;
         alone.take(Input::Request(Request::Perform(Ticket(9), operation, mode, seconds(1))));
         let told = alone.told.pop().expect("it is answered");
@@ -623,7 +625,12 @@ fn what_is_passed_on_ends_after_as_many_nodes() {
             took: None,
             answered: true,
         };
-        let operation = Operation { id: Id(0), key: Key::default(), action: Action::Locate };
+        let operation = Operation {
+            id: Id(0),
+            key: Key::default(),
+            action: Action::Locate,
+            trace: Trace::default(),
+        };
         let path = (100..100 + hops).map(hop).collect();
         let (origin, ticket) = (peer(100), Ticket(4));
         alone.hear(8, Body::Route(Route { origin, ticket, operation, last: false, path }));
@@ -652,7 +659,11 @@ fn a_lookup_does_not_go_back() {
         alone.answer(100, Answer::Stepped(Some((peer(back), Reason::Finger(0)))));
         // The one before is asked for another way round the one that leads astray.
         let asked = alone.asked.last().expect("somebody is asked");
-        assert_eq!(asked.2, Question::Step(Id(0), vec![Id(100)]), "back to {back}");
+        assert_eq!(
+            asked.2,
+            Question::Step(Id(0), vec![Id(100)], Trace::default()),
+            "back to {back}"
+        );
         assert_eq!(alone.asked(), [24]);
     }
 }

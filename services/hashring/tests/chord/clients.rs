@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hashring::{Action, Circle, Id, Key, Operation, Outcome, Refusal, Value};
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
@@ -105,7 +105,7 @@ impl Clients {
         let (key_, action_, changes) = (key.clone(), action.clone(), history.changes);
         let pending = Pending { key: key_, action: action_, expected, changes, node };
         self.pending.insert(ticket, pending);
-        (ticket, Operation { id: place(&key, self.circle), key, action })
+        (ticket, Operation { id: place(&key, self.circle), key, action, trace: Trace::default() })
     }
 
     /// What a key holds by the last operation that was answered, if nobody changes it.

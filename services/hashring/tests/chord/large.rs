@@ -8,7 +8,7 @@ use hashring::{
     Request,
 };
 use protocols::simulator::{Simulator, Weather};
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, index};
 use rand::{Rng as _, SeedableRng as _};
@@ -89,7 +89,12 @@ impl Calm {
         let mut answers = BTreeMap::new();
         let first = self.next;
         for (node, key, action, mode) in asked {
-            let operation = Operation { id: place(key, self.circle), key: key.into(), action };
+            let operation = Operation {
+                id: place(key, self.circle),
+                key: key.into(),
+                action,
+                trace: Trace::default(),
+            };
             let request = Request::Perform(Ticket(self.next), operation, mode, BUDGET);
             self.simulator.request(node, request);
             self.next += 1;

@@ -10,7 +10,7 @@ use hashring::{
     Peer, Question, Reason, Record, Request, Route, Stamp, Timer, View, WriteId,
 };
 use protocols::simulator::{Simulator, Step, Weather};
-use protocols::{Effect, Input, NodeId, Outbox, Protocol, Ticket};
+use protocols::{Effect, Input, NodeId, Outbox, Protocol, Ticket, Trace};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -217,7 +217,7 @@ impl Liar {
             2 => Action::Save(b"a lie".as_slice().into()),
             _ => Action::Remove,
         };
-        Operation { id: self.id(), key: self.key(), action }
+        Operation { id: self.id(), key: self.key(), action, trace: Trace::default() }
     }
 
     fn question(&mut self) -> Question {
@@ -225,7 +225,7 @@ impl Liar {
         match self.random.random_range(0..8) {
             0 => Question::Describe,
             1 => Question::Notify,
-            2 => Question::Step(self.id(), self.some(40, Self::id)),
+            2 => Question::Step(self.id(), self.some(40, Self::id), Trace::default()),
             3 => Question::Perform(write, self.operation()),
             4 => Question::Keep(self.some(10, Self::item)),
             5 => Question::Compare(Interval::new(self.id(), self.id()), self.fingerprint()),
@@ -365,7 +365,12 @@ impl Company {
             _ => Action::Save(b"true".as_slice().into()),
         };
         let mode = if self.random.random() { Mode::Recursive } else { Mode::Iterative };
-        let operation = Operation { id: place(&key, self.circle), key: key.into(), action };
+        let operation = Operation {
+            id: place(&key, self.circle),
+            key: key.into(),
+            action,
+            trace: Trace::default(),
+        };
         let until = self.simulator.now() + BUDGET;
         self.waiting.insert(Ticket(ticket), until);
         self.simulator.request(node, Request::Perform(Ticket(ticket), operation, mode, BUDGET));

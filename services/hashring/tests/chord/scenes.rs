@@ -25,7 +25,7 @@ use std::time::Duration;
 use goldenscript::ArgumentConsumer;
 use hashring::{Action, Chord, Config, Id, Key, Mode, Operation, Request};
 use protocols::simulator::Simulator;
-use protocols::{NodeId, Protocol as _, Ticket};
+use protocols::{NodeId, Protocol as _, Ticket, Trace};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -100,7 +100,12 @@ impl Scenario for Scene {
             "save" => Action::Save(words.next_pos().ok_or("save what?")?.as_bytes().into()),
             verb => return Err(format!("no client can {verb}").into()),
         };
-        Ok(Request::Perform(ticket, Operation { id, key, action }, mode, BUDGET))
+        Ok(Request::Perform(
+            ticket,
+            Operation { id, key, action, trace: Trace::default() },
+            mode,
+            BUDGET,
+        ))
     }
 
     fn command(

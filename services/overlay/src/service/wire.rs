@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::status::{Parsed, wrong};
+use chassis::telemetry::{decode_trace, encode_trace};
 use proto::ensemble::overlay::v1 as pb;
 use protocols::overlay::{
     Detour, Message, Missing, Operation, Part, Piece, Range, Reason, Report, Task, Team, Teams,
-    Topology, Trace, Visit, WordCount,
+    Topology, Visit, WordCount,
 };
 use protocols::{NodeId, Ticket};
 
@@ -77,7 +78,7 @@ pub(crate) fn encode(message: Message, topology: &Topology) -> pb::LinkRequest {
             offset: task.part.offset,
             total: task.part.total,
             part: Bytes::copy_from_slice(&task.part.bytes),
-            trace: task.trace.0.map(|trace| trace.to_vec().into()).unwrap_or_default(),
+            trace: encode_trace(task.trace),
             detour: task.detour,
         }),
         Message::Answer(ticket, outcome) => Wire::Answer(pb::Answer {
@@ -128,10 +129,7 @@ fn decode_task(question: &pb::Question) -> Parsed<Task> {
     }
     let teams = question.teams.iter().map(|&number| team(number));
     let teams = teams.collect::<Parsed<Vec<_>>>()?.into_iter().flatten().collect::<Teams>();
-    let trace = match question.trace[..] {
-        [] => Trace(None),
-        ref bytes => Trace(Some(bytes.try_into().map_err(|_| wrong("trace", "not 25 bytes"))?)),
-    };
+    let trace = decode_trace(&question.trace)?;
     Ok(Task {
         operation,
         teams,
@@ -294,7 +292,7 @@ mod tests {
             detour: true,
             part: Part { offset: 1024, total: 1027, bytes: b"abc"[..].into() },
             budget: Duration::from_millis(7),
-            trace: Trace(Some([9; 25])),
+            trace: protocols::Trace(Some([9; 25])),
         };
         let (a, b) = (NodeId(1), NodeId(2));
         let visit = Visit {

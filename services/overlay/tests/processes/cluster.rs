@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chassis::Tls;
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use overlay::client::{Answer, Client, Operation, Refusal, Team};
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
 
 use crate::process::{Process, free_address};
 

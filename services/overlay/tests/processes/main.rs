@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../chassis/tests/collector/mod.rs"]
+mod collector;
 #[path = "../../../chassis/tests/process/mod.rs"]
 mod process;
 
@@ -11,3 +13,4 @@ mod cluster;
 mod ending;
 mod faults;
 mod promises;
+mod traces;

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::NodeId;
+use crate::{NodeId, Trace};
 
 /// What to do with a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +84,6 @@ impl Debug for Teams {
         f.debug_set().entries(self.iter()).finish()
     }
 }
-
-/// The context of the trace that a request belongs to, carried and never read: 16 bytes trace id,
-/// 8 bytes span id, 1 byte flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trace(pub Option<[u8; 25]>);
 
 /// Bytes that are shared, not copied, when they are split.
 #[derive(Clone, PartialEq, Eq)]

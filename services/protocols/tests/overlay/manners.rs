@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use protocols::overlay::{
     Config, Message, Notice, Operation, Overlay, Part, Place, Report, Request, Role, Task, Team,
-    Teams, Topology, Trace,
+    Teams, Topology,
 };
-use protocols::{Effect, Input, NodeId, Outbox, Protocol, Ticket};
+use protocols::{Effect, Input, NodeId, Outbox, Protocol, Ticket, Trace};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use protocols::overlay::{
-    Operation, Part, Piece, Product, Range, Task, Team, Teams, Topology, Trace, WordCount,
+    Operation, Part, Piece, Product, Range, Task, Team, Teams, Topology, WordCount,
 };
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 use rand::Rng;
 use rand::rngs::StdRng;
 

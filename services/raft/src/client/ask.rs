@@ -1,12 +1,12 @@
 //! What every request has in common: it can be asked of a node, and says what may be done when
 //! the outcome of asking is not known.
 
+use chassis::channel::Channel;
 use std::future::Future;
 
 use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::cluster_service_client::ClusterServiceClient;
 use proto::ensemble::raft::v1::store_service_client::StoreServiceClient;
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use super::error::Names;

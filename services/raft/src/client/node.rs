@@ -3,11 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use chassis::channel::reason;
+use chassis::channel::{Channel, reason};
 use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::raft_service_client::RaftServiceClient;
 use tokio::time::{Instant, timeout_at};
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use super::ask::{ANSWER_LIMIT, cluster};

@@ -6,12 +6,11 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::transport::Channel;
 
 use super::error::Hint;
 

@@ -63,7 +63,8 @@ impl Service {
                 Err(status) => return debug!(from = from.0, %status, "the link broke"),
             };
             match wire::decode(message, from) {
-                Ok(message) => {
+                Ok(mut message) => {
+                    self.0.progress.hear(from, &mut message);
                     if !self.0.inbox.put(Input::Message(from, message)).await {
                         return;
                     }

@@ -8,15 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use chassis::channel::Connector;
-use chassis::{Chassis, Inbox, Link, LinkEvent, Outgoing};
+use chassis::channel::{Channel, Connector};
+use chassis::{Chassis, Inbox, Link, LinkEvent, Outgoing, Traffic};
 use consensus::{Configuration, Message, Raft};
 use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::raft_service_client::RaftServiceClient;
 use protocols::{Input, NodeId};
 use tokio::sync::oneshot;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 use tracing::{error, warn};
@@ -65,6 +64,7 @@ type Caller = oneshot::Sender<Message>;
 pub(super) struct Peers {
     card: Arc<Card>,
     connector: Connector,
+    traffic: Traffic,
     inbox: Inbox<Raft>,
     known: Mutex<BTreeMap<NodeId, Peer>>,
     voters: Arc<Mutex<BTreeSet<NodeId>>>,
@@ -104,6 +104,7 @@ impl Peers {
         let peers = Self {
             card: Arc::new(card),
             connector: chassis.connector.clone(),
+            traffic: chassis.traffic.clone(),
             inbox,
             known: Mutex::default(),
             voters: Arc::default(),
@@ -198,7 +199,8 @@ impl Peers {
                 }
             }
         };
-        let link = Link::keep(self.connector.clone(), address.to_owned(), open, tell);
+        let (connector, sent) = (self.connector.clone(), self.traffic.to(&to.0.to_string()));
+        let link = Link::keep(connector, address.to_owned(), sent, open, tell);
         Peer { address: address.to_owned(), link, member, incoming: 0 }
     }
 

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chassis::status::invalid;
+use chassis::telemetry::Span;
 use consensus::store::{Action, Answer, Command, Key, Query};
 use consensus::{Request, Route};
 use proto::ensemble::raft::v1 as pb;
@@ -34,7 +35,7 @@ impl Service {
         route: Route,
     ) -> Result<Answer, Status> {
         let ordinal = ordinal.map(wire::entry::decode_ordinal).transpose()?;
-        let command = Command { ordinal, action };
+        let command = Command { ordinal, action, trace: Span::current().trace() };
         match self.ask(|ticket| Request::Propose(ticket, command, route)).await? {
             Outcome::Answered(answer, _) => known(answer),
             Outcome::Refused(refusal) => Err(self.refused(refusal, route)),

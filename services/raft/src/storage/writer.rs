@@ -22,7 +22,7 @@ use super::outline::Outline;
 use super::replay::{Old, Replayed, encode_last};
 use super::segment::{self, MOST_BYTES, Segment};
 use super::snapshot;
-use crate::wire::{ENTRIES_LIMIT, encode_entries};
+use crate::wire::{ENTRIES_LIMIT, encode_lasting};
 
 type Done<T> = oneshot::Sender<anyhow::Result<T>>;
 
@@ -200,7 +200,7 @@ impl Writer {
                     self.log.append(&entries);
                     self.newest = self.newest.max(self.log.last().0);
                     for entries in entries.chunks(ENTRIES_LIMIT) {
-                        let entries = pb::Entries { entries: encode_entries(entries) };
+                        let entries = pb::Entries { entries: encode_lasting(entries) };
                         let record = Some(pb::record::Record::Append(entries));
                         batch.push(pb::Record { record });
                     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::status::{Parsed, Wrong, wrong};
+use chassis::telemetry::{decode_trace, encode_trace};
 use consensus::store::{self, Action, Command, Condition, Key, LeaseId, Ordinal, SessionId, Value};
 use consensus::{Configuration, Entry, Index, Member, Payload, Standing, Term, Time};
 use proto::ensemble::raft::v1 as pb;
@@ -95,6 +96,18 @@ pub(crate) fn encode_entries(entries: &[Arc<Entry>]) -> Vec<pb::Entry> {
     entries.iter().map(|entry| encode_entry(entry)).collect()
 }
 
+/// The same for the disk. A trace is of the moment in which an entry is made: whoever reads it
+/// again does not go on with it.
+pub(crate) fn encode_lasting(entries: &[Arc<Entry>]) -> Vec<pb::Entry> {
+    let mut entries = encode_entries(entries);
+    for entry in &mut entries {
+        if let Some(pb::entry::Payload::Command(command)) = &mut entry.payload {
+            command.trace.clear();
+        }
+    }
+    entries
+}
+
 pub(crate) fn decode_entry(entry: pb::Entry) -> Parsed<Entry> {
     use pb::entry::Payload as Wire;
     let payload = match entry.payload {
@@ -160,7 +173,8 @@ pub(crate) fn encode_command(command: &Command) -> pb::Command {
         Action::OpenSession => Wire::OpenSession(pb::Nothing {}),
         Action::CloseSession(session) => Wire::CloseSession(session.0),
     };
-    pb::Command { ordinal: command.ordinal.map(encode_ordinal), action: Some(action) }
+    let (ordinal, trace) = (command.ordinal.map(encode_ordinal), encode_trace(command.trace));
+    pb::Command { ordinal, action: Some(action), trace }
 }
 
 pub(crate) fn decode_command(command: pb::Command) -> Parsed<Command> {
@@ -184,7 +198,7 @@ pub(crate) fn decode_command(command: pb::Command) -> Parsed<Command> {
         Wire::CloseSession(session) => Action::CloseSession(session_id(session)?),
     };
     store::check(&action).map_err(|(field, reason)| wrong(field, reason))?;
-    Ok(Command { ordinal, action })
+    Ok(Command { ordinal, action, trace: decode_trace(&command.trace)? })
 }
 
 pub(crate) fn encode_ordinal(ordinal: Ordinal) -> pb::Ordinal {

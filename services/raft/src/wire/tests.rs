@@ -14,7 +14,7 @@ use consensus::{
 };
 use prost::Message as _;
 use proto::ensemble::raft::v1 as pb;
-use protocols::{NodeId, Ticket};
+use protocols::{NodeId, Ticket, Trace};
 
 use super::entry::{decode_configuration, decode_ordinal};
 use super::refusal::Texts;
@@ -30,7 +30,7 @@ fn there_and_back(message: &Message) {
 }
 
 fn command(action: Action) -> Command {
-    Command { ordinal: None, action }
+    Command { ordinal: None, action, trace: Trace::default() }
 }
 
 fn put(key: &[u8], value: &[u8], condition: Condition) -> Action {
@@ -185,7 +185,11 @@ fn every_entry_survives_the_wire() {
     let mut payloads = vec![Payload::Nothing, Payload::Configuration(members())];
     for action in every_action() {
         payloads.push(Payload::Command(command(action.clone())));
-        payloads.push(Payload::Command(Command { ordinal: Some(ordinal), action }));
+        payloads.push(Payload::Command(Command {
+            ordinal: Some(ordinal),
+            action,
+            trace: Trace::default(),
+        }));
     }
     let entries: Vec<_> =
         (1..).zip(payloads).map(|(index, payload)| entry(index, payload)).collect();
@@ -319,7 +323,7 @@ fn hostile_entries_are_refused_by_field() {
 #[test]
 fn hostile_commands_are_refused_by_field() {
     use pb::command::Action as Wire;
-    let read = |action| field(decode_command(pb::Command { ordinal: None, action }));
+    let read = |action| field(decode_command(pb::Command { action, ..<_>::default() }));
     let put = |key: &[u8], length: usize| pb::Put {
         key: key.to_vec().into(),
         value: vec![0; length].into(),

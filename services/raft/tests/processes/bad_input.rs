@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chassis::channel::Connector;
+use chassis::channel::{Channel, Connector};
 use proto::ensemble::raft::v1 as pb;
 use proto::ensemble::raft::v1::raft_service_client::RaftServiceClient;
 use proto::ensemble::raft::v1::store_service_client::StoreServiceClient;
 use raft::client::{Error, Freshness};
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use crate::cluster::{Cluster, NODE, PATIENCE};

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../chassis/tests/collector/mod.rs"]
+mod collector;
 #[path = "../../../consensus/tests/linear/mod.rs"]
 mod linear;
 #[path = "../../../chassis/tests/process/mod.rs"]
@@ -12,3 +14,4 @@ mod bad_input;
 mod cluster;
 mod load;
 mod promises;
+mod traces;

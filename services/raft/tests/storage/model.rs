@@ -10,7 +10,7 @@ use consensus::store::{Action, Command, Condition, Part, Store};
 use consensus::{
     Configuration, Entry, Index, Member, Payload, Record, Snapshot, Standing, Term, Time,
 };
-use protocols::NodeId;
+use protocols::{NodeId, Trace};
 use raft::storage::{Owner, Storage};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -42,7 +42,7 @@ pub(crate) fn put(index: u64, term: u64, value: &[u8]) -> Arc<Entry> {
     let key = format!("key {}", index % 50).into_bytes().into();
     let (lease, condition) = (None, Condition::Always);
     let action = Action::Put { key, value: value.into(), lease, condition };
-    let payload = Payload::Command(Command { ordinal: None, action });
+    let payload = Payload::Command(Command { ordinal: None, action, trace: Trace::default() });
     Arc::new(Entry { index: Index(index), term: Term(term), time: Time(index), payload })
 }
 

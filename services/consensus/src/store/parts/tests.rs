@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use protocols::Trace;
+
 use super::super::{Action, Answer, Command, Compacted, Condition, Ordinal, Value};
 use super::*;
 
@@ -19,7 +21,10 @@ fn large() -> (Store, Index) {
     let mut last = Index(0);
     let mut act = |time, ordinal, action| {
         last = last.next();
-        store.apply(last, Time(time), Some(&Command { ordinal, action })).0.unwrap()
+        store
+            .apply(last, Time(time), Some(&Command { ordinal, action, trace: Trace::default() }))
+            .0
+            .unwrap()
     };
     for time in 0..2_500 {
         act(time, None, Action::Grant(TTL_LIMITS.1));
@@ -111,7 +116,11 @@ fn pieces_tell_the_store_as_it_was_when_they_were_begun() {
             2 => (0, put(&format!("key {}", last.0), bytes("another"), None)),
             _ => (0, Action::Revoke(LeaseId(900))),
         };
-        store.apply(last, Time(time), Some(&Command { ordinal: None, action }));
+        store.apply(
+            last,
+            Time(time),
+            Some(&Command { ordinal: None, action, trace: Trace::default() }),
+        );
     }
     assert!(store != before);
     assert!(assembled(told) == Ok(before));

@@ -6,24 +6,35 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest,
 };
-use tonic::Code;
+use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tonic::codegen::{Service as _, http};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
+use tonic::{Code, Status as Refusal};
 
 use super::*;
-use crate::traces::Receiver;
+use crate::traces::{Forwarder, Limited, Receiver};
 
 async fn serving(limits: Limits) -> (Arc<Mutex<Traces>>, TraceServiceClient<Channel>) {
-    let traces = Arc::new(Mutex::new(Traces::new(limits)));
-    let service = Receiver::new(traces.clone(), || NOW).into_service();
-    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let address = incoming.local_addr().expect("it is bound");
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
-    let client = TraceServiceClient::connect(format!("http://{address}")).await;
+    let (traces, url) = serving_on(limits, None);
+    let client = TraceServiceClient::connect(url).await;
     (traces, client.expect("it serves"))
 }
 
-fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
+pub(super) fn serving_on(
+    limits: Limits,
+    forwarder: Option<Forwarder>,
+) -> (Arc<Mutex<Traces>>, String) {
+    let traces = Arc::new(Mutex::new(Traces::new(limits)));
+    let service = Receiver::new(traces.clone(), || NOW).passing_on(forwarder).into_service();
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = incoming.local_addr().expect("it is bound");
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    (traces, format!("http://{address}"))
+}
+
+pub(super) fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: vec![of_service("raft-node", spans)] }
 }
 
@@ -85,4 +96,54 @@ async fn nothing_sent_is_nothing_refused() {
     let response = client.export(empty).await.expect("it answers").into_inner();
     assert_eq!(None, response.partial_success);
     assert_eq!(0, check(&traces.lock().expect("no holder panics")).received);
+}
+
+/// Answers as soon as there is a permit for it.
+#[derive(Clone)]
+struct Slow(Arc<Semaphore>);
+
+impl tonic::codegen::Service<http::Request<Body>> for Slow {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = tonic::codegen::BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        let permits = self.0.clone();
+        Box::pin(async move {
+            permits.acquire().await.expect("it is never closed").forget();
+            Ok(http::Response::new(Body::empty()))
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_at_a_time_is_refused_unread_and_may_come_again() {
+    let permits = Arc::new(Semaphore::new(0));
+    let mut limited = Limited::new(Slow(permits.clone()), 2);
+    let mut call = || limited.call(http::Request::new(Body::empty()));
+    let status = |answer: http::Response<Body>| Refusal::from_header_map(answer.headers());
+    let (first, second, third) = (call(), call(), call());
+    let third = tokio::time::timeout(Duration::from_secs(30), third).await.expect("in time");
+    let refused = status(third.expect("an answer")).expect("it is refused");
+    assert_eq!(Code::ResourceExhausted, refused.code());
+    assert!(!refused.details().is_empty(), "it says when it may come again");
+    permits.add_permits(2);
+    for taken in [first, second] {
+        assert!(status(taken.await.expect("an answer")).is_none());
+    }
+    let again = call();
+    permits.add_permits(1);
+    assert!(status(again.await.expect("an answer")).is_none());
+    // One that is given up makes room, too.
+    drop((call(), call()));
+    let again = call();
+    permits.add_permits(1);
+    assert!(status(again.await.expect("an answer")).is_none());
 }

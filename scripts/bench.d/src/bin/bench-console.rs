@@ -1,0 +1,7 @@
+//! Measures the console; `scripts/bench console` runs it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bench::console::main()
+}
