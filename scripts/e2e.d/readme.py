@@ -13,7 +13,7 @@ import tempfile
 import cli
 import manifests
 import topology
-from harness import check, expect, until
+from harness import Broken, check, expect, until
 
 ROOT = pathlib.Path.cwd()
 # What a reader who follows the README has in his folder.
@@ -99,7 +99,10 @@ def shell(path: pathlib.Path, text: str, *before: str, seconds: float = 120) -> 
 
 @contextlib.contextmanager
 def running(path: pathlib.Path, command: str, *before: str):
-    """A command that goes on until it is interrupted, and must then end well."""
+    """A command that goes on until it is interrupted, and must then end well.
+
+    What it has printed is told with whatever fails meanwhile.
+    """
     with tempfile.TemporaryFile("w+") as screen:
         process = subprocess.Popen(
             [*before, "bash", "-c", f"exec env {command}"],
@@ -109,14 +112,20 @@ def running(path: pathlib.Path, command: str, *before: str):
             stdout=screen,
             stderr=subprocess.STDOUT,
         )
+
+        def printed() -> str:
+            screen.seek(0)
+            return f"{command} printed: {screen.read()[-1500:]}"
+
         try:
             yield process
+        except Exception as error:
+            raise Broken(f"{error}\n{printed()}") from error
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
             code = process.wait(30)
-        screen.seek(0)
-        expect(code == 0, f"{command}: exit code {code}: {screen.read()[-1500:]}")
+        expect(code == 0, f"exit code {code}; {printed()}")
 
 
 @check("every block of the README is one that is run")
@@ -136,7 +145,9 @@ def on_one_machine() -> str:
     with folder() as path:
         rest = iter(plain[2:])
         with running(path, RUN_HERE) as process:
-            until("it serves", 120, lambda: shell(path, "ensemble ps && ensemble health"))
+            serves = "ensemble ps && ensemble health"
+            until("it serves", 120, lambda: process.poll() is not None or shell(path, serves))
+            expect(process.poll() is None, f"it ended with {process.poll()}")
             for text in rest:
                 shell(path, text)
                 if process.poll() is not None:

@@ -1,22 +1,28 @@
 //! What is looked at before anything starts, so that what is wrong is told with its remedy.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep};
 
 use crate::topology::{MountedPath, Plan, Unit};
 
 /// How often to look whether a port has become free.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often to look whether a connection has ended: the system's tables are long.
+const LOOK_AT_CONNECTION: Duration = Duration::from_secs(1);
+/// How long a port may be taken that nobody listens on: our ports lie among those that Linux gives
+/// to connections, and remembers for a minute after their end (`TIME_WAIT`, RFC 9293 3.6.1).
+const PASSING: Duration = Duration::from_secs(65);
 
-/// Looks at everything that the plan needs of this machine. `patience` is how long the ports may
-/// still be taken by processes that are stopping.
+/// Looks at everything that the plan needs of this machine. `patience` is how long others may still
+/// listen on the ports, because they are stopping; connections that hold one get a minute to end.
 ///
 /// # Errors
 ///
@@ -39,16 +45,46 @@ pub(crate) async fn check(plan: &Plan, certs: Option<&Path>, patience: Duration)
                 .with_context(|| format!("service {service}"))?;
         }
     }
-    let until = Instant::now() + patience;
+    let started = Instant::now();
     for unit in &plan.units {
-        while let Err(error) = addresses(unit).try_for_each(|address| port(unit, address)) {
-            if Instant::now() >= until {
-                return Err(error.context(format!("service {}", unit.service)));
-            }
-            sleep(LOOK).await;
+        for address in addresses(unit) {
+            free(unit, address, started, patience)
+                .await
+                .with_context(|| format!("service {}", unit.service))?;
         }
     }
     Ok(())
+}
+
+/// Waits until a port can be had, for as long as may be waited for who has it.
+async fn free(
+    unit: &Unit,
+    address: SocketAddr,
+    started: Instant,
+    patience: Duration,
+) -> Result<()> {
+    let port = address.port();
+    let mut told = false;
+    loop {
+        let holder = match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Holder::of(port),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot listen on {address}"));
+            }
+        };
+        let passing = holder == Holder::Connection;
+        let waited = started.elapsed();
+        if waited >= if passing { PASSING } else { patience } {
+            bail!("port {port} is taken{holder}{}", remedy(unit, address));
+        }
+        if passing && !told {
+            let longest = PASSING.as_secs();
+            eprintln!("ensemble: waiting up to {longest} s for port {port}: it is taken{holder}");
+            told = true;
+        }
+        sleep(if passing { LOOK_AT_CONNECTION } else { LOOK }).await;
+    }
 }
 
 /// Makes the folder of a volume; a file of the user's must be there.
@@ -64,19 +100,6 @@ fn mount(path: &MountedPath) -> Result<()> {
 /// Where a service listens.
 fn addresses(unit: &Unit) -> impl Iterator<Item = SocketAddr> {
     std::iter::once(unit.address).chain(unit.beside)
-}
-
-/// The port must be free.
-fn port(unit: &Unit, address: SocketAddr) -> Result<()> {
-    let port = address.port();
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let who = listener(port).map_or_else(String::new, |who| format!(" by {who}"));
-            Err(anyhow!("port {port} is taken{who}{}", remedy(unit, address)))
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}")),
-    }
 }
 
 /// The variable that moves a port of a service.
@@ -107,12 +130,41 @@ pub(crate) fn host(number: u32, address: &str) -> Result<()> {
     }
 }
 
-/// Who listens on a TCP port, where the system tells: `process 4121 (raft-node)`.
-fn listener(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
-        let table = fs::read_to_string(table).ok()?;
-        table.lines().skip(1).find_map(|line| listening(line, port)).map(str::to_owned)
-    })?;
+/// Who has a TCP port that cannot be had.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    /// It listens: `process 4121 (raft-node)`, where the system tells.
+    Listener(Option<String>),
+    /// Nobody listens: a connection from this machine was given the port.
+    Connection,
+}
+
+impl Holder {
+    fn of(port: u16) -> Self {
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+        if tables.iter().all(Result::is_err) {
+            return Self::Listener(None);
+        }
+        let lines = tables.iter().flatten().flat_map(|table| table.lines().skip(1));
+        match lines.filter_map(|line| listening(line, port)).next() {
+            Some(inode) => Self::Listener(process(inode)),
+            None => Self::Connection,
+        }
+    }
+}
+
+impl Display for Holder {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(Some(who)) => write!(to, " by {who}"),
+            Self::Listener(None) => Ok(()),
+            Self::Connection => write!(to, " by a connection of this machine, open or just ended"),
+        }
+    }
+}
+
+/// The process that has a socket open: `process 4121 (raft-node)`.
+fn process(inode: &str) -> Option<String> {
     let socket = format!("socket:[{inode}]");
     let holds = |process: &Path| {
         let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
@@ -147,6 +199,8 @@ fn listening(line: &str, port: u16) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -164,8 +218,17 @@ mod tests {
     fn who_holds_a_port_is_found() {
         let listener_here = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener_here.local_addr().expect("bound").port();
-        let who = listener(port).expect("found");
+        let Holder::Listener(Some(who)) = Holder::of(port) else { panic!("not found") };
         assert!(who.starts_with(&format!("process {} (", std::process::id())), "{who}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_connection_that_has_a_port_is_told_from_a_listener() {
+        let to = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let connection = TcpStream::connect(to.local_addr().expect("bound")).expect("connected");
+        let port = connection.local_addr().expect("bound").port();
+        assert_eq!(Holder::of(port), Holder::Connection);
     }
 
     #[test]

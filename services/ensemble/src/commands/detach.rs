@@ -32,8 +32,6 @@ pub(crate) async fn run(
     folder: &Folder,
 ) -> Result<ExitCode> {
     let started = Instant::now();
-    // Who runs already says so at once.
-    drop(folder.lock().await?);
     let log = folder.log(OWN_NAME);
     drop(LogFile::open(log.clone())?);
     let mut output = OpenOptions::new().append(true).open(&log)?;

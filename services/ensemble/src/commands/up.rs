@@ -71,9 +71,6 @@ pub(crate) async fn run(arguments: Arguments, context: Context) -> Result<ExitCo
     let plan = topology.plan(&selection, &context.environment)?;
     let folder = context.folder()?;
     folder.make()?;
-    if arguments.detach {
-        return detach::run(&arguments, &context, &folder).await;
-    }
     if arguments.background {
         // Ctrl-C in the terminal that started us is not for us.
         rustix::process::setsid().context("cannot leave the terminal's session")?;
@@ -85,6 +82,10 @@ pub(crate) async fn run(arguments: Arguments, context: Context) -> Result<ExitCo
     // A state without a supervisor: it died, and its children may be stopping still.
     let patience = if folder.read()?.is_some() { LEFT_BEHIND } else { Duration::ZERO };
     preflight::check(&plan, certs.as_deref(), patience).await?;
+    if arguments.detach {
+        drop(lock);
+        return detach::run(&arguments, &context, &folder).await;
+    }
     let launch = Launch {
         executable: std::env::current_exe().context("cannot tell what this binary is")?,
         folder: topology.folder().to_owned(),

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 
 use crate::site::{SERVICES, Site, eventually, is_alive, send};
 use rustix::process::Signal;
+#[cfg(target_os = "linux")]
+use tokio::net::TcpSocket;
 
 #[test]
 fn services_start_together_and_ctrl_c_stops_them_all() {
@@ -169,6 +171,26 @@ fn a_port_in_use_is_named_with_who_has_it_and_what_moves_it() {
             assert!(error.contains(&who), "{error}");
         }
     }
+}
+
+/// Our ports lie among those that the system gives to whoever connects to anything.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_port_that_a_connection_was_given_is_waited_for() {
+    let mut site = Site::new();
+    let to = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let from = TcpSocket::new_v4().expect("a socket");
+    from.bind(([127, 0, 0, 1], site.ports[3]).into()).expect("free");
+    // Closed at once instead of remembered for a minute.
+    from.set_zero_linger().expect("set");
+    let connection = from.connect(to.local_addr().expect("bound")).await.expect("connected");
+    site.start(&[]);
+    let told = format!("port {}: it is taken by a connection", site.ports[3]);
+    eventually("it says what it waits for", || {
+        fs::read_to_string(site.screen()).expect("a screen").contains(&told).then_some(())
+    });
+    drop(connection);
+    site.all_serve();
 }
 
 #[test]
