@@ -5,7 +5,9 @@ import { record, text } from "./values.js";
 let lock = () => {};
 
 /** Says what to do when the console wants the token. */
-export const whenLocked = (act) => { lock = act; };
+export const whenLocked = (act) => {
+  lock = act;
+};
 
 async function answered(response) {
   let body = {};
@@ -37,8 +39,9 @@ async function sent(path, options) {
 export const ask = (path, signal) => sent(path, { signal });
 
 /** POSTs JSON. */
-export const tell = (path, body) => sent(path, {
-  method: "POST",
-  headers: { "content-type": "application/json" },
-  body: JSON.stringify(body),
-});
+export const tell = (path, body) =>
+  sent(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });

@@ -12,8 +12,10 @@ export function angle(at, bits) {
 }
 
 /** The point at an angle and a radius around a centre. */
-export const point = (centre, radius, turn) =>
-  ({ x: centre + Math.sin(turn) * radius, y: centre - Math.cos(turn) * radius });
+export const point = (centre, radius, turn) => ({
+  x: centre + Math.sin(turn) * radius,
+  y: centre - Math.cos(turn) * radius,
+});
 
 /** An SVG path along the circle, clockwise from one angle to another; whole when they are equal. */
 export function arc(centre, radius, from, to) {
@@ -22,8 +24,10 @@ export function arc(centre, radius, from, to) {
   const start = point(centre, radius, from);
   if (sweep > 2 * Math.PI - 1e-6) {
     const far = point(centre, radius, from + Math.PI);
-    return `M${start.x} ${start.y}A${radius} ${radius} 0 0 1 ${far.x} ${far.y}`
-      + `A${radius} ${radius} 0 0 1 ${start.x} ${start.y}`;
+    return (
+      `M${start.x} ${start.y}A${radius} ${radius} 0 0 1 ${far.x} ${far.y}` +
+      `A${radius} ${radius} 0 0 1 ${start.x} ${start.y}`
+    );
   }
   const end = point(centre, radius, to);
   return `M${start.x} ${start.y}A${radius} ${radius} 0 ${sweep > Math.PI ? 1 : 0} 1 ${end.x} ${end.y}`;
@@ -56,7 +60,7 @@ export function spread(angles, least) {
     }
     if (!moved) break;
   }
-  const out = new Array(many);
+  const out = Array.from({ length: many });
   for (const each of order) out[each.index] = each.turn;
   return out;
 }
@@ -72,7 +76,10 @@ export function ring(nodes) {
     members.push({ node, at, view });
   }
   const widest = members.reduce((most, each) => (each.at > most ? each.at : most), 0n);
-  const size = Math.min(64, bits > 0 ? Math.max(bits, widest.toString(2).length) : widest.toString(2).length);
+  const size = Math.min(
+    64,
+    bits > 0 ? Math.max(bits, widest.toString(2).length) : widest.toString(2).length,
+  );
   members.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : byName(a.node.key, b.node.key)));
   for (const each of members) {
     each.angle = angle(each.at, size);
@@ -85,7 +92,12 @@ export function ring(nodes) {
 
 /** The fingers of a member: [place, first index, how many], malformed ones left out. */
 export function fingers(member) {
-  return list(member.view.fingers).filter(Array.isArray)
-    .map(([first, many, peer]) => ({ first: number(first), many: number(many, 1), at: place(record(peer).id) }))
+  return list(member.view.fingers)
+    .filter(Array.isArray)
+    .map(([first, many, peer]) => ({
+      first: number(first),
+      many: number(many, 1),
+      at: place(record(peer).id),
+    }))
     .filter((each) => each.at !== null && each.at !== member.at);
 }

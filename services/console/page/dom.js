@@ -7,10 +7,13 @@ function fill(made, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name === "style") for (const [property, to] of Object.entries(value)) made.style.setProperty(property, to);
+    else if (name === "style")
+      for (const [property, to] of Object.entries(value)) made.style.setProperty(property, to);
     else made.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  made.append(
+    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return made;
 }
 
@@ -60,7 +63,8 @@ export class Keyed {
       }
       const node = child.node ?? child;
       const next = before === null ? this.parent.firstChild : before.nextSibling;
-      if (node.parentNode !== this.parent || (this.ordered && next !== node)) this.parent.insertBefore(node, next);
+      if (node.parentNode !== this.parent || (this.ordered && next !== node))
+        this.parent.insertBefore(node, next);
       before = node;
       this.update(child, item, key);
     }
@@ -78,12 +82,20 @@ export class Keyed {
     this.made.clear();
   }
 
-  inOrder() { this.ordered = true; return this; }
+  inOrder() {
+    this.ordered = true;
+    return this;
+  }
 }
 
 /** A labelled form field. */
 export function field(label, input) {
-  return element("label", { class: "field" }, element("span", { class: "field-label" }, label), input);
+  return element(
+    "label",
+    { class: "field" },
+    element("span", { class: "field-label" }, label),
+    input,
+  );
 }
 
 /** Whether the viewer asked for less motion. */
@@ -93,7 +105,10 @@ export const reduced = () => still.matches;
 // Sizes are looked up when they change: a look after a change of anything else has the browser work
 // out all styles and lay out the page anew.
 const widths = new WeakMap();
-const ruler = element("div", { "aria-hidden": "true", style: { position: "absolute", width: "1rem", visibility: "hidden" } });
+const ruler = element("div", {
+  "aria-hidden": "true",
+  style: { position: "absolute", width: "1rem", visibility: "hidden" },
+});
 let rem = null;
 const watching = new ResizeObserver((changed) => {
   for (const { target } of changed) {
@@ -141,10 +156,16 @@ const SOLID = new Set(["pause", "play", "crown", "live"]);
 
 /** An icon of 24 units that takes the colour of the text around it. */
 export function icon(name, size = "1em") {
-  return svg("svg", { viewBox: "0 0 24 24", width: size, height: size, class: "icon", "aria-hidden": "true" },
-    iconPath(name));
+  return svg(
+    "svg",
+    { viewBox: "0 0 24 24", width: size, height: size, class: "icon", "aria-hidden": "true" },
+    iconPath(name),
+  );
 }
 
 /** The same as a path, to be placed within an SVG. */
 export const iconPath = (name) =>
-  svg("path", { d: PATHS[name] ?? PATHS.dots, class: SOLID.has(name) ? "icon-solid" : "icon-line" });
+  svg("path", {
+    d: PATHS[name] ?? PATHS.dots,
+    class: SOLID.has(name) ? "icon-solid" : "icon-line",
+  });

@@ -17,15 +17,23 @@ export class Flights {
   launch(flight) {
     if (this.all.size >= LIMIT || document.hidden || !flight.from || !flight.to) return;
     const radius = (flight.radius ?? 6) * (unit() / 15);
-    const dot = svg("g", { class: `flight flight-${flight.kind}`, visibility: "hidden" },
-      svg("circle", { r: radius }));
+    const dot = svg(
+      "g",
+      { class: `flight flight-${flight.kind}`, visibility: "hidden" },
+      svg("circle", { r: radius }),
+    );
     if (flight.label) {
       const label = svg("text", { y: -radius - 4, class: "flight-label" });
       label.textContent = flight.label;
       dot.append(label);
     }
     this.layer.append(dot);
-    this.all.add({ ...flight, dot, start: performance.now() + (flight.after ?? 0), lasts: flight.lasts ?? 520 });
+    this.all.add({
+      ...flight,
+      dot,
+      start: performance.now() + (flight.after ?? 0),
+      lasts: flight.lasts ?? 520,
+    });
     if (!this.running) {
       this.running = true;
       requestAnimationFrame((time) => this.step(time));
@@ -43,7 +51,7 @@ export class Flights {
         if (part >= 1) flight.done?.();
         continue;
       }
-      const eased = calm ? 0.72 : part < 0.5 ? 2 * part * part : 1 - ((2 - 2 * part) ** 2) / 2;
+      const eased = calm ? 0.72 : part < 0.5 ? 2 * part * part : 1 - (2 - 2 * part) ** 2 / 2;
       const x = flight.from.x + (flight.to.x - flight.from.x) * eased;
       const y = flight.from.y + (flight.to.y - flight.from.y) * eased;
       flight.dot.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
@@ -62,5 +70,8 @@ export class Flights {
 /** The point where a line from one centre to another leaves a circle of a radius. */
 export function edge(from, to, radius) {
   const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
-  return { x: from.x + ((to.x - from.x) / length) * radius, y: from.y + ((to.y - from.y) / length) * radius };
+  return {
+    x: from.x + ((to.x - from.x) / length) * radius,
+    y: from.y + ((to.y - from.y) / length) * radius,
+  };
 }

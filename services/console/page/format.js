@@ -25,7 +25,8 @@ export function age(ms, digits = 0) {
   const seconds = Math.max(0, number(ms)) / 1000;
   if (seconds < 60) return `${seconds.toFixed(digits)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds / 60) % 60} min`;
+  if (seconds < 86400)
+    return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds / 60) % 60} min`;
   return `${Math.floor(seconds / 86400)} d ${Math.floor(seconds / 3600) % 24} h`;
 }
 
@@ -33,7 +34,11 @@ export function age(ms, digits = 0) {
 export function count(value) {
   const whole = number(value);
   if (Math.abs(whole) >= 1e15) return whole.toExponential(1);
-  for (const [size, letter] of [[1e12, "T"], [1e9, "G"], [1e6, "M"]]) {
+  for (const [size, letter] of [
+    [1e12, "T"],
+    [1e9, "G"],
+    [1e6, "M"],
+  ]) {
     if (Math.abs(whole) >= size) return `${(whole / size).toFixed(1)} ${letter}`;
   }
   const shown = Number.isInteger(whole) ? String(whole) : whole.toFixed(1);

@@ -29,15 +29,23 @@ export class History {
     });
   }
 
-  get state() { return this.mode === "live" ? this.live : this.past ?? this.live; }
+  get state() {
+    return this.mode === "live" ? this.live : (this.past ?? this.live);
+  }
 
-  get terms() { return this.mode === "live" || !this.pastTerms ? this.liveTerms : this.pastTerms; }
+  get terms() {
+    return this.mode === "live" || !this.pastTerms ? this.liveTerms : this.pastTerms;
+  }
 
   /** The tape that is scrubbed: the file's, or what was seen by this page. */
-  get shown() { return this.file?.tape ?? this.tape; }
+  get shown() {
+    return this.file?.tape ?? this.tape;
+  }
 
   /** The moment that is shown, by the console's clock. */
-  now() { return this.mode === "live" ? Date.now() + this.offset : this.at; }
+  now() {
+    return this.mode === "live" ? Date.now() + this.offset : this.at;
+  }
 
   snapshot(data) {
     const first = this.tape === null;
@@ -139,7 +147,9 @@ export class History {
   }
 
   /** What is to be written to a file, or null when nothing was seen. */
-  saved() { return this.shown ? JSON.stringify(this.shown.saved()) : null; }
+  saved() {
+    return this.shown ? JSON.stringify(this.shown.saved()) : null;
+  }
 
   /** Shows a file's tape; throws when it holds none. */
   open(name, content) {

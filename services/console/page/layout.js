@@ -47,7 +47,11 @@ function groupOf(system, nodes, unit, widest) {
       y = spots.at(-1).y + high;
     }
     height = y - high + unit * 3.6;
-  } else if (nodes.length >= 3 && nodes.length <= 12 && (ringRadius + step / 2) * 2 + unit <= widest) {
+  } else if (
+    nodes.length >= 3 &&
+    nodes.length <= 12 &&
+    (ringRadius + step / 2) * 2 + unit <= widest
+  ) {
     width = (ringRadius + step / 2) * 2 + unit;
     height = top + ringRadius * 2 + unit * 3.6;
     if (around !== nodes) {
@@ -94,15 +98,23 @@ export function plan(state, width, unit) {
   }
   const gap = unit * 1.2;
   const order = systems(state);
-  const rooms = [...hosts].sort(([a], [b]) => byName(a, b)).map(([host, nodes]) => {
-    const groups = order
-      .map((system) => nodes.filter((node) => node.system === system))
-      .filter((each) => each.length > 0)
-      .map((each) => groupOf(each[0].system, each.sort((a, b) => byName(a.name, b.name)), unit,
-        width - 2 * gap));
-    const size = flow(groups, width, gap, gap, unit * 3.4);
-    return { host, groups, width: size.width, height: size.height + gap, many: nodes.length };
-  });
+  const rooms = [...hosts]
+    .sort(([a], [b]) => byName(a, b))
+    .map(([host, nodes]) => {
+      const groups = order
+        .map((system) => nodes.filter((node) => node.system === system))
+        .filter((each) => each.length > 0)
+        .map((each) =>
+          groupOf(
+            each[0].system,
+            each.sort((a, b) => byName(a.name, b.name)),
+            unit,
+            width - 2 * gap,
+          ),
+        );
+      const size = flow(groups, width, gap, gap, unit * 3.4);
+      return { host, groups, width: size.width, height: size.height + gap, many: nodes.length };
+    });
   const whole = flow(rooms, width, gap * 1.4, 0, 0);
   stretch(rooms, width, gap);
   const places = new Map();
@@ -137,8 +149,12 @@ function stretch(rooms, width, gap) {
         tops.get(group.y).push(group);
       }
       for (const row of tops.values()) {
-        const each = (room.width - 2 * gap - row.reduce((sum, group) => sum + group.width, 0)
-          - gap * (row.length - 1)) / row.length;
+        const each =
+          (room.width -
+            2 * gap -
+            row.reduce((sum, group) => sum + group.width, 0) -
+            gap * (row.length - 1)) /
+          row.length;
         row.forEach((group, at) => {
           group.x += each * at;
           for (const spot of group.places.values()) spot.x += each / 2;
@@ -167,7 +183,14 @@ export function graph(nodes, width, unit) {
   let y = card.height / 2 + unit * 1.6;
   for (const layer of layers.filter((each) => each.length > 0)) {
     const wide = layer.length <= most ? clamp(width / layer.length, step, step * 1.6) : step;
-    const spots = rows(layer.length, most, width, layer.length === 1 ? step : wide, card.height + unit * 1.6, y);
+    const spots = rows(
+      layer.length,
+      most,
+      width,
+      layer.length === 1 ? step : wide,
+      card.height + unit * 1.6,
+      y,
+    );
     byParent(layer, nodes).forEach((node, index) => places.set(node.key, spots[index]));
     y = spots.at(-1).y + card.height + unit * 4.2;
   }
@@ -188,10 +211,11 @@ export function graph(nodes, width, unit) {
 /** A layer's nodes in the order of those above them, so that fewer edges cross. */
 function byParent(layer, nodes) {
   const order = new Map(nodes.map((node) => [node.name, node]));
-  const parent = (node) => list(record(node.view).neighbours)
-    .map((each) => text(list(each)[0]))
-    .filter((name) => order.has(name) && layerOf(order.get(name)) < layerOf(node))
-    .sort(byName);
+  const parent = (node) =>
+    list(record(node.view).neighbours)
+      .map((each) => text(list(each)[0]))
+      .filter((name) => order.has(name) && layerOf(order.get(name)) < layerOf(node))
+      .sort(byName);
   const weight = (node) => {
     const names = parent(node);
     return names.reduce((sum, name) => sum + name.charCodeAt(0), 0) / (names.length || 1);

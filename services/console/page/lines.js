@@ -3,30 +3,52 @@
 // until then.
 
 import { ask } from "./ask.js";
-import { element, say, set } from "./dom.js";
+import { element, say } from "./dom.js";
 import { clock } from "./format.js";
 import { list, number, record, text } from "./values.js";
 
 const LINES_LIMIT = 500;
 const LEVELS = ["error", "warn", "info", "debug", "trace"];
 /** What can be asked for: the console is told nothing that is less grave than details. */
-const NAMES = { error: "errors", warn: "warnings and graver", info: "information and graver",
-  debug: "everything" };
+const NAMES = {
+  error: "errors",
+  warn: "warnings and graver",
+  info: "information and graver",
+  debug: "everything",
+};
 const TRACE = /^[0-9a-f]{32}$/;
 
 export class Lines {
   constructor(app) {
     this.app = app;
-    this.level = element("select", { id: "log-level", "aria-label": "Least grave lines",
-      onchange: () => { this.forget(); app.draw(false); } },
-    Object.entries(NAMES).map(([level, name]) =>
-      element("option", { value: level, selected: level === "info" }, name)));
-    this.rows = element("ol", { class: "log-lines", id: "panel-log", tabindex: 0,
-      "aria-label": "Log, the newest line at the bottom" });
+    this.level = element(
+      "select",
+      {
+        id: "log-level",
+        "aria-label": "Least grave lines",
+        onchange: () => {
+          this.forget();
+          app.draw(false);
+        },
+      },
+      Object.entries(NAMES).map(([level, name]) =>
+        element("option", { value: level, selected: level === "info" }, name),
+      ),
+    );
+    this.rows = element("ol", {
+      class: "log-lines",
+      id: "panel-log",
+      tabindex: 0,
+      "aria-label": "Log, the newest line at the bottom",
+    });
     this.said = element("p", { class: "soft", id: "log-said" });
-    this.element = element("section", { class: "log-section", "aria-label": "Its log" },
+    this.element = element(
+      "section",
+      { class: "log-section", "aria-label": "Its log" },
       element("div", { class: "row between" }, element("h3", {}, "Its log"), this.level),
-      this.rows, this.said);
+      this.rows,
+      this.said,
+    );
     this.forget();
   }
 
@@ -47,12 +69,19 @@ export class Lines {
     const newest = app.history.live.logs.get(node.key) ?? 0;
     if (!file && this.abort === null && this.asked !== newest) this.load(newest);
     this.show(app.live ? Infinity : file ? -Infinity : app.now);
-    say(this.said, this.wrong ?? (this.rows.childElementCount > 0 ? ""
-      : file ? "A saved file holds no logs." : "It has written no such lines."));
+    say(
+      this.said,
+      this.wrong ??
+        (this.rows.childElementCount > 0
+          ? ""
+          : file
+            ? "A saved file holds no logs."
+            : "It has written no such lines."),
+    );
   }
 
   async load(newest) {
-    const abort = this.abort = new AbortController();
+    const abort = (this.abort = new AbortController());
     this.asked = newest;
     const query = new URLSearchParams({ node: this.key, level: this.level.value });
     query.set("after", String(this.after));
@@ -78,11 +107,10 @@ export class Lines {
     const many = this.lines.filter((line) => number(line.at) <= moment).length;
     const first = number(this.lines[0]?.number);
     this.moment = moment;
-    if (many === this.many && first === this.first
-      && this.rows.childElementCount === many) return;
+    if (many === this.many && first === this.first && this.rows.childElementCount === many) return;
     const { scrollTop, scrollHeight, clientHeight } = this.rows;
-    const bottom = this.rows.childElementCount === 0
-      || scrollTop + clientHeight >= scrollHeight - 24;
+    const bottom =
+      this.rows.childElementCount === 0 || scrollTop + clientHeight >= scrollHeight - 24;
     Object.assign(this, { many, first });
     this.arrange(this.lines.slice(0, many));
     if (bottom) this.rows.scrollTop = this.rows.scrollHeight;
@@ -101,15 +129,27 @@ export class Lines {
 function row(line) {
   const level = LEVELS.includes(line.level) ? line.level : "info";
   const fields = Object.entries(record(line.fields)).map(([name, value]) => field(name, value));
-  return element("li", { "data-level": level, "data-number": number(line.number) },
-    element("time", { class: "numbers soft", title: text(line.target) }, clock(line.at, true)), " ",
-    element("b", {}, level === "info" ? "" : `${level} `), text(line.message), " ",
-    element("span", { class: "soft" }, fields), line.cut === true ? " (cut)" : "");
+  return element(
+    "li",
+    { "data-level": level, "data-number": number(line.number) },
+    element("time", { class: "numbers soft", title: text(line.target) }, clock(line.at, true)),
+    " ",
+    element("b", {}, level === "info" ? "" : `${level} `),
+    text(line.message),
+    " ",
+    element("span", { class: "soft" }, fields),
+    line.cut === true ? " (cut)" : "",
+  );
 }
 
 function field(name, value) {
   const told = typeof value === "object" ? JSON.stringify(value) : text(value);
   const linked = name === "trace_id" && TRACE.test(told);
-  return element("span", {}, `${name}=`,
-    linked ? element("a", { href: `#/traces/${told}` }, told) : told, " ");
+  return element(
+    "span",
+    {},
+    `${name}=`,
+    linked ? element("a", { href: `#/traces/${told}` }, told) : told,
+    " ",
+  );
 }

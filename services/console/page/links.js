@@ -18,15 +18,23 @@ export class Links {
     this.places = places;
     this.chosen = chosen;
     set(this.layer, { "data-flowing": pairs.size <= FLOWING_LIMIT });
-    this.keyed.show([...pairs]
-      .filter(([, [one, other]]) => places.has(one.key) && places.has(other.key)));
+    this.keyed.show(
+      [...pairs].filter(([, [one, other]]) => places.has(one.key) && places.has(other.key)),
+    );
   }
 
   draw(made, [one, other, forth, back]) {
     set(made.node, { "data-told": one.key === this.chosen || other.key === this.chosen });
     const [a, b] = [this.places.get(one.key), this.places.get(other.key)];
-    if (made.one === one && made.other === other && made.a === a && made.b === b
-      && made.forth === forth && made.back === back) return;
+    if (
+      made.one === one &&
+      made.other === other &&
+      made.a === a &&
+      made.b === b &&
+      made.forth === forth &&
+      made.back === back
+    )
+      return;
     Object.assign(made, { one, other, a, b, forth, back });
     const line = { x1: a.x, y1: a.y, x2: b.x, y2: b.y };
     const reverse = { x1: b.x, y1: b.y, x2: a.x, y2: a.y };
@@ -46,8 +54,7 @@ export class Links {
     set(made.mark, { transform: `translate(${x} ${y}) scale(${unit() / 15})` });
     // Off the line that it is about, and nearer to the lower end: words stand under a node.
     const part = Math.abs(a.y - b.y) < unit() ? 0.5 : a.y < b.y ? 0.62 : 0.38;
-    set(made.rate,
-      { x: a.x + (b.x - a.x) * part, y: a.y + (b.y - a.y) * part - unit() * 0.45 });
+    set(made.rate, { x: a.x + (b.x - a.x) * part, y: a.y + (b.y - a.y) * part - unit() * 0.45 });
     say(made.rate, rate > 0 && !dead ? `${count(rate)}/s` : "");
     const label = words(made, cut, dead);
     say(made.title, label);
@@ -56,20 +63,46 @@ export class Links {
 }
 
 function make(id) {
-  const made = { title: svg("title"), base: svg("line", { class: "link-base" }),
-    flow: svg("line", { class: "link-flow" }), hit: svg("line", { class: "link-hit" }),
+  const made = {
+    title: svg("title"),
+    base: svg("line", { class: "link-base" }),
+    flow: svg("line", { class: "link-flow" }),
+    hit: svg("line", { class: "link-hit" }),
     rate: svg("text", { class: "link-rate", "text-anchor": "middle" }),
-    mark: svg("g", { class: "link-mark" }, svg("circle", { r: 10 }),
-      svg("g", { transform: "translate(-6.5 -6.5) scale(0.54)" }, iconPath("cut"))) };
-  return { ...made, node: svg("g", { class: "link", role: "img", "data-link": id },
-    made.title, made.base, made.flow, made.hit, made.mark, made.rate) };
+    mark: svg(
+      "g",
+      { class: "link-mark" },
+      svg("circle", { r: 10 }),
+      svg("g", { transform: "translate(-6.5 -6.5) scale(0.54)" }, iconPath("cut")),
+    ),
+  };
+  return {
+    ...made,
+    node: svg(
+      "g",
+      { class: "link", role: "img", "data-link": id },
+      made.title,
+      made.base,
+      made.flow,
+      made.hit,
+      made.mark,
+      made.rate,
+    ),
+  };
 }
 
 /** A link as a sentence. */
 function words({ one, other, forth, back }, cut, dead) {
   const way = (rate, from, to) => `${count(rate)} from ${from.name} to ${to.name}`;
-  const traffic = forth + back === 0 ? "no messages"
-    : `messages a second: ${way(forth, one, other)}, ${way(back, other, one)}`;
-  return [`${one.name} – ${other.name}: ${traffic}`, cut ? "cut by a fault" : "",
-    dead ? "one end is unreachable" : ""].filter(Boolean).join(", ");
+  const traffic =
+    forth + back === 0
+      ? "no messages"
+      : `messages a second: ${way(forth, one, other)}, ${way(back, other, one)}`;
+  return [
+    `${one.name} – ${other.name}: ${traffic}`,
+    cut ? "cut by a fault" : "",
+    dead ? "one end is unreachable" : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
 }

@@ -6,13 +6,23 @@ import { count, cut } from "./format.js";
 import { cell, columns, viewOf } from "./terms.js";
 import { clamp } from "./values.js";
 
-const WORDS = { applied: "applied", committed: "committed, not applied yet", appended: "in the log, not committed",
-  snapshot: "in the snapshot", absent: "not in the log" };
+const WORDS = {
+  applied: "applied",
+  committed: "committed, not applied yet",
+  appended: "in the log, not committed",
+  snapshot: "in the snapshot",
+  absent: "not in the log",
+};
 
 export class Log {
   constructor(app) {
     this.app = app;
-    this.picture = svg("svg", { id: "raft-log", class: "picture log", role: "img", "aria-label": "Logs by node and index" });
+    this.picture = svg("svg", {
+      id: "raft-log",
+      class: "picture log",
+      role: "img",
+      "aria-label": "Logs by node and index",
+    });
     this.element = element("div", { class: "frame" }, this.picture);
     this.rows = [];
     // A block says what it is to whom points at it: there are a thousand, and they change often.
@@ -36,21 +46,40 @@ export class Log {
       this.laid = key;
       this.build(nodes, { width, size, step, left, earlier, fit, high });
     }
-    this.heads.forEach((head, at) => say(head, (window.from + at) % 5 === 0 ? count(window.from + at) : ""));
+    this.heads.forEach((head, at) =>
+      say(head, (window.from + at) % 5 === 0 ? count(window.from + at) : ""),
+    );
     nodes.forEach((node, at) => {
       const row = this.rows[at];
       const isLeader = node === leader;
       if (row.node === node && row.from === window.from && row.leads === isLeader) return;
       Object.assign(row, { node, from: window.from, leads: isLeader });
       const view = views[at];
-      set(row.name, { class: isLeader ? "log-name leads" : "log-name", "data-health": node.health });
+      set(row.name, {
+        class: isLeader ? "log-name leads" : "log-name",
+        "data-health": node.health,
+      });
       say(row.name, cut(node.name, width < size * 30 ? 4 : 7));
       say(row.end, view.seen ? count(view.last) : "–");
       const before = Math.min(window.from - 1, view.last);
       const inSnapshot = view.snapshot > 0;
-      set(row.early, { class: `cell ${before < 1 || !view.seen ? "absent" : inSnapshot ? "snapshot" : "applied"}` });
-      say(row.earlyText, before < 1 || !view.seen ? "" : inSnapshot ? `snap ${cut(String(view.snapshot), 6)}` : `1–${cut(String(before), 6)}`);
-      say(row.earlyTitle, inSnapshot ? `the snapshot holds 1 to ${view.snapshot}; the log begins at ${view.first}` : `entries up to ${before}`);
+      set(row.early, {
+        class: `cell ${before < 1 || !view.seen ? "absent" : inSnapshot ? "snapshot" : "applied"}`,
+      });
+      say(
+        row.earlyText,
+        before < 1 || !view.seen
+          ? ""
+          : inSnapshot
+            ? `snap ${cut(String(view.snapshot), 6)}`
+            : `1–${cut(String(before), 6)}`,
+      );
+      say(
+        row.earlyTitle,
+        inSnapshot
+          ? `the snapshot holds 1 to ${view.snapshot}; the log begins at ${view.first}`
+          : `entries up to ${before}`,
+      );
       row.cells.forEach((rect, column) => {
         const index = window.from + column;
         const is = view.seen && index <= window.to ? cell(view, index) : "absent";
@@ -65,7 +94,10 @@ export class Log {
     for (const row of this.rows) {
       const column = row.cells.indexOf(rect);
       if (column < 0) continue;
-      say(rect.firstChild, `${row.node.name}: entry ${row.from + column} is ${WORDS[row.kinds[column]]}`);
+      say(
+        rect.firstChild,
+        `${row.node.name}: entry ${row.from + column} is ${WORDS[row.kinds[column]]}`,
+      );
     }
   }
 
@@ -75,21 +107,53 @@ export class Log {
     set(this.picture, { viewBox: `0 0 ${width} ${height}`, width, height });
     const start = left + earlier;
     const heads = Array.from({ length: fit }, (_, at) =>
-      svg("text", { class: "log-head", x: start + at * step + step / 2, y: size, "text-anchor": "middle" }));
+      svg("text", {
+        class: "log-head",
+        x: start + at * step + step / 2,
+        y: size,
+        "text-anchor": "middle",
+      }),
+    );
     this.rows = nodes.map((node, at) => {
       const y = top + at * high;
       const tall = high - size * 0.5;
       const middle = y + tall / 2;
-      const row = { name: svg("text", { class: "log-name", x: 0, y: middle, dy: "0.35em" }),
+      const row = {
+        name: svg("text", { class: "log-name", x: 0, y: middle, dy: "0.35em" }),
         early: svg("rect", { x: left, y, width: earlier - size * 0.5, height: tall, rx: 3 }),
-        earlyText: svg("text", { class: "log-early", x: left + (earlier - size * 0.5) / 2, y: middle, dy: "0.35em", "text-anchor": "middle" }),
+        earlyText: svg("text", {
+          class: "log-early",
+          x: left + (earlier - size * 0.5) / 2,
+          y: middle,
+          dy: "0.35em",
+          "text-anchor": "middle",
+        }),
         earlyTitle: svg("title"),
-        end: svg("text", { class: "log-head", x: start + fit * step + size * 0.4, y: middle, dy: "0.35em" }),
+        end: svg("text", {
+          class: "log-head",
+          x: start + fit * step + size * 0.4,
+          y: middle,
+          dy: "0.35em",
+        }),
         kinds: [],
-        cells: Array.from({ length: fit }, (_, column) => svg("rect",
-          { x: start + column * step, y, width: step - 3, height: tall, rx: 3 }, svg("title"))) };
+        cells: Array.from({ length: fit }, (_, column) =>
+          svg(
+            "rect",
+            { x: start + column * step, y, width: step - 3, height: tall, rx: 3 },
+            svg("title"),
+          ),
+        ),
+      };
       row.early.append(row.earlyTitle);
-      row.group = svg("g", { "data-log": node.key }, row.name, row.early, row.earlyText, row.cells, row.end);
+      row.group = svg(
+        "g",
+        { "data-log": node.key },
+        row.name,
+        row.early,
+        row.earlyText,
+        row.cells,
+        row.end,
+      );
       return row;
     });
     this.heads = heads;
@@ -98,6 +162,13 @@ export class Log {
 }
 
 /** What the blocks mean. */
-export const logLegend = () => element("ul", { class: "legend", "aria-label": "Legend of the logs" },
-  Object.entries(WORDS).filter(([kind]) => kind !== "absent")
-    .map(([kind, words]) => element("li", {}, element("i", { class: `swatch block ${kind}` }), words)));
+export const logLegend = () =>
+  element(
+    "ul",
+    { class: "legend", "aria-label": "Legend of the logs" },
+    Object.entries(WORDS)
+      .filter(([kind]) => kind !== "absent")
+      .map(([kind, words]) =>
+        element("li", {}, element("i", { class: `swatch block ${kind}` }), words),
+      ),
+  );

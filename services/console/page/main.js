@@ -18,8 +18,14 @@ import { systems } from "./state.js";
 
 const main = document.getElementById("main");
 const heard = document.getElementById("heard");
-const VIEWS = { plan: PlanView, overlay: OverlayView, raft: RaftView, chord: ChordView,
-  traces: TracesView, promises: PromisesView };
+const VIEWS = {
+  plan: PlanView,
+  overlay: OverlayView,
+  raft: RaftView,
+  chord: ChordView,
+  traces: TracesView,
+  promises: PromisesView,
+};
 
 class App {
   constructor() {
@@ -29,24 +35,34 @@ class App {
     this.jumped = false;
     this.dialog = login(() => this.history.stream.start());
     whenLocked(() => this.dialog.open());
-    this.history = new History((jumped) => this.draw(jumped), () => this.dialog.open());
+    this.history = new History(
+      (jumped) => this.draw(jumped),
+      () => this.dialog.open(),
+    );
     this.bar = new Bar(document.getElementById("top"), this);
     this.panel = new Panel(document.getElementById("panel"), this);
   }
 
-  get state() { return this.history.state; }
+  get state() {
+    return this.history.state;
+  }
 
-  get now() { return this.history.now(); }
+  get now() {
+    return this.history.now();
+  }
 
   /** Whether what is shown is the present: only the present can be acted on. */
-  get live() { return this.history.mode === "live"; }
+  get live() {
+    return this.history.mode === "live";
+  }
 
   async start() {
     await this.dialog.bring();
     window.addEventListener("hashchange", () => this.route());
     window.addEventListener("resize", () => this.draw(false));
     window.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.chosen !== null && !event.defaultPrevented) this.choose(null);
+      if (event.key === "Escape" && this.chosen !== null && !event.defaultPrevented)
+        this.choose(null);
     });
     document.getElementById("skip").addEventListener("click", (event) => {
       event.preventDefault();
@@ -119,7 +135,9 @@ class App {
   }
 
   /** Says something to those who listen to the page. */
-  announce(text) { say(heard, text); }
+  announce(text) {
+    say(heard, text);
+  }
 }
 
 function decode(part) {

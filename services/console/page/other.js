@@ -8,16 +8,30 @@ export class OtherView {
   constructor(app, name) {
     this.system = name;
     const rows = element("ul", { class: "plain-nodes" });
-    this.empty = element("p", { class: "empty" }, "Nothing of this name is seen. ", element("a", { href: "#/" }, "To the floor plan"));
-    this.element = element("section", { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, cut(title(name), 60)), this.empty, rows);
-    this.rows = new Keyed(rows, (key) => {
-      const button = element("button", { "data-node": key, onclick: () => app.choose(key) });
-      return { node: element("li", {}, button), button };
-    }, (made, node) => {
-      say(made.button, `${node.name} · ${words(roleOf(node))} · ${words(node.health)}`);
-      set(made.button, { "data-health": node.health });
-    }).inOrder();
+    this.empty = element(
+      "p",
+      { class: "empty" },
+      "Nothing of this name is seen. ",
+      element("a", { href: "#/" }, "To the floor plan"),
+    );
+    this.element = element(
+      "section",
+      { class: "view", "aria-labelledby": "view-title" },
+      element("h1", { id: "view-title" }, cut(title(name), 60)),
+      this.empty,
+      rows,
+    );
+    this.rows = new Keyed(
+      rows,
+      (key) => {
+        const button = element("button", { "data-node": key, onclick: () => app.choose(key) });
+        return { node: element("li", {}, button), button };
+      },
+      (made, node) => {
+        say(made.button, `${node.name} · ${words(roleOf(node))} · ${words(node.health)}`);
+        set(made.button, { "data-health": node.health });
+      },
+    ).inOrder();
   }
 
   update(app) {

@@ -12,8 +12,12 @@ import { byName, number } from "./values.js";
 
 const PEERS_LIMIT = 12;
 
-const HEALTH = { serving: "Serving", not_serving: "Alive, but not serving",
-  unreachable: "Unreachable", unknown: "Unknown" };
+const HEALTH = {
+  serving: "Serving",
+  not_serving: "Alive, but not serving",
+  unreachable: "Unreachable",
+  unknown: "Unknown",
+};
 
 export class Panel {
   constructor(root, app) {
@@ -28,27 +32,60 @@ export class Panel {
     this.breaks = new Breaks(app);
     this.tree = new Tree();
     this.traffic = element("span", { class: "numbers", id: "panel-traffic" });
-    this.feed = new Feed({ heading: "Its recent events", most: 8, id: "panel-events",
-      empty: "None were told yet.", newestLast: true });
+    this.feed = new Feed({
+      heading: "Its recent events",
+      most: 8,
+      id: "panel-events",
+      empty: "None were told yet.",
+      newestLast: true,
+    });
     this.lines = new Lines(app);
-    this.body = element("div", { class: "panel-body stack" },
-      element("dl", { class: "facts" },
-        element("div", {}, element("dt", {}, "Health"),
-          element("dd", {}, this.health, " ", this.since)),
+    this.body = element(
+      "div",
+      { class: "panel-body stack" },
+      element(
+        "dl",
+        { class: "facts" },
+        element(
+          "div",
+          {},
+          element("dt", {}, "Health"),
+          element("dd", {}, this.health, " ", this.since),
+        ),
         element("div", {}, element("dt", {}, "Address"), element("dd", {}, this.address)),
         element("div", {}, element("dt", {}, "Process"), element("dd", {}, this.started)),
-        element("div", {}, element("dt", {}, "Sends"), element("dd", {}, this.traffic))),
+        element("div", {}, element("dt", {}, "Sends"), element("dd", {}, this.traffic)),
+      ),
       element("p", {}, this.traces),
       this.breaks.element,
-      element("section", { "aria-label": "What it says of itself" },
-        element("h3", {}, "What it says of itself"), this.tree.element),
-      this.feed.element, this.lines.element);
+      element(
+        "section",
+        { "aria-label": "What it says of itself" },
+        element("h3", {}, "What it says of itself"),
+        this.tree.element,
+      ),
+      this.feed.element,
+      this.lines.element,
+    );
     root.append(
-      element("div", { class: "panel-head" },
+      element(
+        "div",
+        { class: "panel-head" },
         element("div", {}, this.heading, this.role),
-        element("button", { class: "quiet", id: "panel-close", "aria-label": "Close the panel",
-          title: "Close (Escape)", onclick: () => app.choose(null) }, icon("close", "1.25em"))),
-      this.body);
+        element(
+          "button",
+          {
+            class: "quiet",
+            id: "panel-close",
+            "aria-label": "Close the panel",
+            title: "Close (Escape)",
+            onclick: () => app.choose(null),
+          },
+          icon("close", "1.25em"),
+        ),
+      ),
+      this.body,
+    );
   }
 
   open(app, byKeyboard) {
@@ -83,8 +120,10 @@ export class Panel {
     set(this.health, { "data-health": node.health });
     say(this.since, node.since > 0 ? `for ${age(now - node.since)}` : "");
     say(this.address, node.address || "unknown");
-    say(this.started, node.started === null ? "start unknown"
-      : `running for ${age(now - node.started)}`);
+    say(
+      this.started,
+      node.started === null ? "start unknown" : `running for ${age(now - node.started)}`,
+    );
     say(this.traffic, sends(node.traffic));
     set(this.traces, { href: `#/traces/?service=${encodeURIComponent(node.role)}` });
     this.breaks.update(app, node, now);
@@ -103,10 +142,12 @@ export class Panel {
 
 /** To whom a node sends how much. */
 function sends(traffic) {
-  const peers = Object.entries(traffic).filter(([, rate]) => number(rate) > 0)
+  const peers = Object.entries(traffic)
+    .filter(([, rate]) => number(rate) > 0)
     .sort(([a], [b]) => byName(a, b));
   if (peers.length === 0) return "no messages to peers";
-  const told = peers.slice(0, PEERS_LIMIT)
+  const told = peers
+    .slice(0, PEERS_LIMIT)
     .map(([name, rate]) => `${count(rate)} to ${cut(name, 20)}`);
   const more = peers.length - told.length;
   return `messages a second: ${told.join(", ")}${more > 0 ? `, and to ${more} more` : ""}`;

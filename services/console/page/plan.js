@@ -25,16 +25,35 @@ export class PlanPicture {
     this.links = new Links();
     this.tokens = svg("g");
     this.over = svg("g");
-    this.picture = svg("svg", { id, class: "picture", role: "group", "aria-label": "Floor plan: arrow keys walk among the nodes" },
-      this.rooms, this.links.layer, this.over, this.tokens);
+    this.picture = svg(
+      "svg",
+      {
+        id,
+        class: "picture",
+        role: "group",
+        "aria-label": "Floor plan: arrow keys walk among the nodes",
+      },
+      this.rooms,
+      this.links.layer,
+      this.over,
+      this.tokens,
+    );
     this.element = element("div", { class: "frame" }, this.picture);
-    this.keyedRooms = new Keyed(this.rooms, (key) => box(key), (made, item) => place(made, item));
-    this.keyed = new Keyed(this.tokens,
-      (_key, node) => new Token(node, (key, byKeyboard) => app.choose(key, byKeyboard), { radius: unit() * 1.5 }),
+    this.keyedRooms = new Keyed(
+      this.rooms,
+      (key) => box(key),
+      (made, item) => place(made, item),
+    );
+    this.keyed = new Keyed(
+      this.tokens,
+      (_key, node) =>
+        new Token(node, (key, byKeyboard) => app.choose(key, byKeyboard), { radius: unit() * 1.5 }),
       (token, node) => {
         token.place(this.layout.places.get(node.key));
         token.update(node, app.now, app.chosen === node.key);
-      }, leave);
+      },
+      leave,
+    );
     walk(this.picture, () => [...this.keyed.made.values()]);
   }
 
@@ -43,7 +62,10 @@ export class PlanPicture {
     const width = widthOf(this.element);
     if (width === 0) return;
     const size = unit();
-    const key = `${width} ${size} ${[...state.nodes.values()].map((each) => `${each.key}@${each.host}`).sort().join()}`;
+    const key = `${width} ${size} ${[...state.nodes.values()]
+      .map((each) => `${each.key}@${each.host}`)
+      .sort()
+      .join()}`;
     if (key !== this.laid) {
       this.laid = key;
       this.layout = plan(state, width, size);
@@ -52,10 +74,21 @@ export class PlanPicture {
       this.size = size;
       const { height, rooms } = this.layout;
       set(this.picture, { viewBox: `0 0 ${width} ${height}`, width, height });
-      this.keyedRooms.show(rooms.flatMap((room) => [[`room ${room.host}`, { box: room, label: room.host, kind: "room", size }],
-        ...room.groups.map((group) => [`group ${room.host} ${group.system}`,
-          { box: { ...group, x: room.x + group.x, y: room.y + group.y }, label: title(group.system),
-            kind: "group", size, about: known(group.system) }])]));
+      this.keyedRooms.show(
+        rooms.flatMap((room) => [
+          [`room ${room.host}`, { box: room, label: room.host, kind: "room", size }],
+          ...room.groups.map((group) => [
+            `group ${room.host} ${group.system}`,
+            {
+              box: { ...group, x: room.x + group.x, y: room.y + group.y },
+              label: title(group.system),
+              kind: "group",
+              size,
+              about: known(group.system),
+            },
+          ]),
+        ]),
+      );
       this.drawn = null;
     }
     if (this.drawn !== state.nodes || this.chosen !== app.chosen) {
@@ -74,36 +107,71 @@ function box(key) {
 
 function place(made, { box: at, label, kind, size, about = "" }) {
   set(made.node, { class: kind });
-  set(made.rect, { x: at.x, y: at.y, width: at.width, height: at.height, rx: kind === "room" ? 14 : 10 });
+  set(made.rect, {
+    x: at.x,
+    y: at.y,
+    width: at.width,
+    height: at.height,
+    rx: kind === "room" ? 14 : 10,
+  });
   set(made.label, { x: at.x + size, y: at.y + size * (kind === "room" ? 1.9 : 1.7) });
   const fit = Math.max(6, Math.floor((at.width - size * 2) / (size * 0.52)));
   const whole = `${label} · ${about}`;
   say(made.label, cut(about !== "" && whole.length <= fit ? whole : label, fit));
 }
 
-const LEGEND = [["serving", "serving"], ["not_serving", "alive, not serving"], ["unreachable", "unreachable"]];
+const LEGEND = [
+  ["serving", "serving"],
+  ["not_serving", "alive, not serving"],
+  ["unreachable", "unreachable"],
+];
 
 /** What colours and marks mean. */
 export function legend() {
-  return element("ul", { class: "legend", "aria-label": "Legend" },
-    LEGEND.map(([health, words]) => element("li", {}, element("i", { class: "swatch", "data-health": health }), words)),
+  return element(
+    "ul",
+    { class: "legend", "aria-label": "Legend" },
+    LEGEND.map(([health, words]) =>
+      element("li", {}, element("i", { class: "swatch", "data-health": health }), words),
+    ),
     element("li", {}, element("i", { class: "swatch", "data-leads": true }), "leads"),
-    element("li", {}, element("i", { class: "swatch", "data-broken": true }), "broken on purpose"));
+    element("li", {}, element("i", { class: "swatch", "data-broken": true }), "broken on purpose"),
+  );
 }
 
 export class PlanView {
   constructor(app) {
     this.plan = new PlanPicture(app);
-    this.feed = new Feed({ most: 14, empty: "Elections, crashes and what users do are told here as they happen." });
+    this.feed = new Feed({
+      most: 14,
+      empty: "Elections, crashes and what users do are told here as they happen.",
+    });
     this.summary = element("p", { class: "lead", id: "plan-summary" });
-    this.empty = element("div", { class: "empty", id: "plan-empty" },
+    this.empty = element(
+      "div",
+      { class: "empty", id: "plan-empty" },
       element("h2", {}, "No nodes are seen yet"),
       element("p", {}, "Start a system in a terminal and it appears here by itself:"),
       element("pre", {}, "ensemble up"),
-      element("p", { class: "soft" }, "For the others: ", element("code", {}, "ensemble up raft"), ", ", element("code", {}, "ensemble up chord"), "."));
+      element(
+        "p",
+        { class: "soft" },
+        "For the others: ",
+        element("code", {}, "ensemble up raft"),
+        ", ",
+        element("code", {}, "ensemble up chord"),
+        ".",
+      ),
+    );
     this.whole = element("div", { class: "stack" }, this.plan.element, legend(), this.feed.element);
-    this.element = element("section", { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, "Floor plan"), this.summary, this.empty, this.whole);
+    this.element = element(
+      "section",
+      { class: "view", "aria-labelledby": "view-title" },
+      element("h1", { id: "view-title" }, "Floor plan"),
+      this.summary,
+      this.empty,
+      this.whole,
+    );
   }
 
   update(app) {
@@ -114,10 +182,17 @@ export class PlanView {
     const hosts = new Set(nodes.map((each) => each.host)).size;
     const broken = nodes.filter((each) => Object.keys(each.faults).length > 0).length;
     const breakable = nodes.some((each) => each.faultsOn);
-    say(this.summary, app.state.at === 0 ? "Waiting for the console…" : nodes.length === 0 ? ""
-      : `${nodes.length} nodes on ${hosts} ${hosts === 1 ? "host" : "hosts"}, `
-      + `${serving === nodes.length ? "all serving" : `${serving} serving`}${broken > 0 ? `, ${broken} broken on purpose` : ""}. `
-      + `Choose a node to see what it says of itself${breakable ? ", or to break it" : ""}.`);
+    say(
+      this.summary,
+      app.state.at === 0
+        ? "Waiting for the console…"
+        : nodes.length === 0
+          ? ""
+          : `${nodes.length} nodes on ${hosts} ${hosts === 1 ? "host" : "hosts"}, ` +
+            (serving === nodes.length ? "all serving" : `${serving} serving`) +
+            `${broken > 0 ? `, ${broken} broken on purpose` : ""}. ` +
+            `Choose a node to see what it says of itself${breakable ? ", or to break it" : ""}.`,
+    );
     if (nodes.length > 0) this.plan.update(app);
     this.feed.update(app.state);
   }

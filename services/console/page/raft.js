@@ -30,51 +30,134 @@ export class RaftView {
     this.timers = new Timers();
     this.term = svg("text", { class: "big", "text-anchor": "middle" });
     this.under = svg("text", { class: "big-under", "text-anchor": "middle" });
-    this.picture = svg("svg", { id: "raft-ring", class: "picture", role: "group", "aria-label": "Raft's nodes: arrow keys walk among them" },
-      this.links.layer, this.term, this.under, this.arcs, this.timers.layer, this.flights.layer, this.tokens);
+    this.picture = svg(
+      "svg",
+      {
+        id: "raft-ring",
+        class: "picture",
+        role: "group",
+        "aria-label": "Raft's nodes: arrow keys walk among them",
+      },
+      this.links.layer,
+      this.term,
+      this.under,
+      this.arcs,
+      this.timers.layer,
+      this.flights.layer,
+      this.tokens,
+    );
     this.frame = element("div", { class: "frame" }, this.picture);
-    this.keyed = new Keyed(this.tokens, (_key, node) => new Token(node, (key, byKeyboard) => app.choose(key, byKeyboard),
-      { radius: unit() * (this.many > 12 ? 1.2 : 1.8), detail: this.many <= 12, gap: 0.55 }),
-    (token, node) => {
-      token.place(this.places.get(node.key));
-      const view = viewOf(node);
-      token.update(node, app.now, app.chosen === node.key, { role: this.many > 12 ? "" : words(view.role),
-        detail: view.seen ? `t${view.term}${ballot(view)}` : "" });
-    }, leave);
-    this.keyedArcs = new Keyed(this.arcs, () => svg("circle", { fill: "none", pathLength: 100 }), (made, item) => arc(made, item));
+    this.keyed = new Keyed(
+      this.tokens,
+      (_key, node) =>
+        new Token(node, (key, byKeyboard) => app.choose(key, byKeyboard), {
+          radius: unit() * (this.many > 12 ? 1.2 : 1.8),
+          detail: this.many <= 12,
+          gap: 0.55,
+        }),
+      (token, node) => {
+        token.place(this.places.get(node.key));
+        const view = viewOf(node);
+        token.update(node, app.now, app.chosen === node.key, {
+          role: this.many > 12 ? "" : words(view.role),
+          detail: view.seen ? `t${view.term}${ballot(view)}` : "",
+        });
+      },
+      leave,
+    );
+    this.keyedArcs = new Keyed(
+      this.arcs,
+      () => svg("circle", { fill: "none", pathLength: 100 }),
+      (made, item) => arc(made, item),
+    );
     walk(this.picture, () => [...this.keyed.made.values()]);
     this.log = new Log(app);
     this.strip = new Strip(app);
     this.facts = element("p", { class: "soft numbers", id: "raft-facts" });
     this.feed = new Feed({ heading: "What happens in Raft", most: 8, id: "raft-feed" });
-    this.empty = element("p", { class: "empty" }, "Raft is not seen. Start it with ", element("code", {}, "ensemble up raft"), ".");
-    this.whole = element("div", { class: "stack" },
-      element("div", { class: "halves" }, element("div", { class: "stack" }, this.frame, ringLegend()),
-        element("section", { class: "stack", "aria-label": "Logs" }, element("h3", {}, "Logs, aligned by index"), this.log.element, logLegend(), this.facts, this.form(app))),
-      this.strip.element, this.feed.element);
-    this.element = element("section", { class: "view", "aria-labelledby": "view-title" },
+    this.empty = element(
+      "p",
+      { class: "empty" },
+      "Raft is not seen. Start it with ",
+      element("code", {}, "ensemble up raft"),
+      ".",
+    );
+    this.whole = element(
+      "div",
+      { class: "stack" },
+      element(
+        "div",
+        { class: "halves" },
+        element("div", { class: "stack" }, this.frame, ringLegend()),
+        element(
+          "section",
+          { class: "stack", "aria-label": "Logs" },
+          element("h3", {}, "Logs, aligned by index"),
+          this.log.element,
+          logLegend(),
+          this.facts,
+          this.form(app),
+        ),
+      ),
+      this.strip.element,
+      this.feed.element,
+    );
+    this.element = element(
+      "section",
+      { class: "view", "aria-labelledby": "view-title" },
       element("h1", { id: "view-title" }, "Raft"),
-      element("p", { class: "lead" }, "One node leads in a term. It sends its log to the others; what a majority has is committed and never changes. ",
-        "When the leader falls silent, another asks for votes in a higher term."),
-      this.empty, this.whole);
+      element(
+        "p",
+        { class: "lead" },
+        "One node leads in a term. It sends its log to the others; ",
+        "what a majority has is committed and never changes. ",
+        "When the leader falls silent, another asks for votes in a higher term.",
+      ),
+      this.empty,
+      this.whole,
+    );
     this.before = new Map();
   }
 
   form(app) {
-    const key = element("input", { id: "put-key", required: true, value: "greeting", autocomplete: "off", spellcheck: "false" });
-    const value = element("input", { id: "put-value", value: "hello", autocomplete: "off", spellcheck: "false" });
+    const key = element("input", {
+      id: "put-key",
+      required: true,
+      value: "greeting",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
+    const value = element("input", {
+      id: "put-value",
+      value: "hello",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
     return acts(app, {
-      id: "raft-form", heading: "Use the store", why: "A put is done when a majority of logs hold it: watch the entry fly.",
+      id: "raft-form",
+      heading: "Use the store",
+      why: "A put is done when a majority of logs hold it: watch the entry fly.",
       fields: [field("Key", key), field("Value", value)],
-      verbs: [["put", "Put", "/act/raft/put", () => ({ key: key.value, value: value.value })],
+      verbs: [
+        ["put", "Put", "/act/raft/put", () => ({ key: key.value, value: value.value })],
         ["get", "Get", "/act/raft/get", () => ({ key: key.value })],
-        ["delete", "Delete", "/act/raft/delete", () => ({ key: key.value })]],
+        ["delete", "Delete", "/act/raft/delete", () => ({ key: key.value })],
+      ],
       told: (answer, path) => {
         const verb = path.split("/").at(-1);
         const held = record(answer.item).value;
         return verb === "get"
-          ? held === null || held === undefined ? `${key.value} holds nothing.` : `${key.value} is ${cut(text(held, JSON.stringify(held)), 400)}`
-          : `${verb === "put" ? "Put" : "Deleted"}: ${cut(Object.entries(answer).map(([name, each]) => `${words(name)} ${text(each, JSON.stringify(each))}`).join(", "), 300) || "done"}`;
+          ? held === null || held === undefined
+            ? `${key.value} holds nothing.`
+            : `${key.value} is ${cut(text(held, JSON.stringify(held)), 400)}`
+          : `${verb === "put" ? "Put" : "Deleted"}: ${
+              cut(
+                Object.entries(answer)
+                  .map(([name, each]) => `${words(name)} ${text(each, JSON.stringify(each))}`)
+                  .join(", "),
+                300,
+              ) || "done"
+            }`;
       },
     });
   }
@@ -82,14 +165,22 @@ export class RaftView {
   lay(nodes, width, size) {
     this.many = nodes.length;
     const side = Math.min(width + size * 2, size * (nodes.length > 12 ? 44 : 34));
-    const radius = Math.min(side / 2 - size * (nodes.length > 12 ? 2.5 : 4.9), width / 2 - size * 3.6);
+    const radius = Math.min(
+      side / 2 - size * (nodes.length > 12 ? 2.5 : 4.9),
+      width / 2 - size * 3.6,
+    );
     const middle = { x: width / 2, y: side / 2 - size * 0.6 };
     this.middle = middle;
-    this.places = new Map(nodes.map((node, at) => {
-      const turn = (at / nodes.length) * 2 * Math.PI;
-      const many = nodes.length > 1 ? radius : 0;
-      return [node.key, { x: middle.x + Math.sin(turn) * many, y: middle.y - Math.cos(turn) * many }];
-    }));
+    this.places = new Map(
+      nodes.map((node, at) => {
+        const turn = (at / nodes.length) * 2 * Math.PI;
+        const many = nodes.length > 1 ? radius : 0;
+        return [
+          node.key,
+          { x: middle.x + Math.sin(turn) * many, y: middle.y - Math.cos(turn) * many },
+        ];
+      }),
+    );
     set(this.picture, { viewBox: `0 0 ${width} ${side}`, width, height: side });
     set(this.picture, { "data-tight": width < size * 28 });
     set(this.term, { x: middle.x, y: middle.y + size * 0.2 });
@@ -125,18 +216,23 @@ export class RaftView {
       this.keyedArcs.show(silences(nodes, leader, this.places, size, this.many));
     }
     const radius = size * (this.many > 12 ? 1.2 : 1.8) + size * 0.62;
-    this.timers.show(app, nodes.map((node) =>
-      [node.key, { node, spot: this.places.get(node.key), radius }]));
+    this.timers.show(
+      app,
+      nodes.map((node) => [node.key, { node, spot: this.places.get(node.key), radius }]),
+    );
     this.keyed.show(nodes.map((each) => [each.key, each]));
     enter(this.keyed.made.values());
     this.move(nodes, jumped, size);
     this.log.update(nodes, leader);
     this.strip.update(app);
     const view = leader ? viewOf(leader) : null;
-    say(this.facts, view
-      ? `Committed ${count(view.commit)} of ${count(view.last)} entries, applied `
-        + `${count(view.applied)}; ${some(view.keys, "key")} in the store.`
-      : "While nobody leads nothing can be committed.");
+    say(
+      this.facts,
+      view
+        ? `Committed ${count(view.commit)} of ${count(view.last)} entries, applied ` +
+            `${count(view.applied)}; ${some(view.keys, "key")} in the store.`
+        : "While nobody leads nothing can be committed.",
+    );
     const wanted = (_key, system) => system === "raft";
     wanted.id = "raft";
     this.feed.update(app.state, wanted);
@@ -154,14 +250,22 @@ export class RaftView {
         const rim = size * (this.many > 12 ? 1.2 : 1.8);
         const [later, lasts] = FLIGHTS[kind];
         const after = !asked ? 0 : kind === "entry" ? ELECTION_MS : later;
-        this.flights.launch({ from: edge(a, b, rim), to: edge(b, a, rim), kind, after, lasts,
-          label: this.many > 12 ? "" : label });
+        this.flights.launch({
+          from: edge(a, b, rim),
+          to: edge(b, a, rim),
+          kind,
+          after,
+          lasts,
+          label: this.many > 12 ? "" : label,
+        });
       }
     }
     this.before = new Map(nodes.map((each) => [each.key, each]));
   }
 
-  close() { this.flights.clear(); }
+  close() {
+    this.flights.clear();
+  }
 }
 
 /** For whom a node has voted, or how many would elect it. */
@@ -174,26 +278,41 @@ function ballot(view) {
 function ringLegend() {
   const item = (words, attributes) =>
     element("li", {}, element("i", { class: "swatch", ...attributes }), words);
-  return element("ul", { class: "legend", "aria-label": "Legend of the ring" },
+  return element(
+    "ul",
+    { class: "legend", "aria-label": "Legend of the ring" },
     item("election timer: whole while heartbeats come", { "data-timer": "calm" }),
     item("running down", { "data-timer": "runs" }),
     item("the leader does not hear it", { "data-timer": "silent" }),
-    item("asks for votes", { "data-flight": "ask" }), item("vote", { "data-flight": "vote" }),
-    item("entry", { "data-flight": "entry" }));
+    item("asks for votes", { "data-flight": "ask" }),
+    item("vote", { "data-flight": "vote" }),
+    item("entry", { "data-flight": "entry" }),
+  );
 }
 
 /** How long the leader has not heard each follower, as an arc that closes at one second. */
 function silences(nodes, leader, places, size, many) {
   if (!leader) return [];
   const byId = new Map(nodes.map((each) => [viewOf(each).id, each]));
-  return viewOf(leader).members.map((member) => [byId.get(text(member.id)), member.silent_ms])
+  return viewOf(leader)
+    .members.map((member) => [byId.get(text(member.id)), member.silent_ms])
     .filter(([node, silent]) => node && node !== leader && typeof silent === "number")
-    .map(([node, silent]) => [node.key, { spot: places.get(node.key), silent, radius: size * (many > 12 ? 1.2 : 1.8) + size * 0.95 }]);
+    .map(([node, silent]) => [
+      node.key,
+      { spot: places.get(node.key), silent, radius: size * (many > 12 ? 1.2 : 1.8) + size * 0.95 },
+    ]);
 }
 
 function arc(made, { spot, silent, radius }) {
   if (!spot) return;
   const part = clamp((silent / SILENCE_MS) * 100, 0, 100);
-  set(made, { cx: spot.x, cy: spot.y, r: radius, "stroke-dasharray": `${part.toFixed(0)} 100`,
-    transform: `rotate(-90 ${spot.x} ${spot.y})`, "data-long": part >= 100, "data-silent": age(silent, 1) });
+  set(made, {
+    cx: spot.x,
+    cy: spot.y,
+    r: radius,
+    "stroke-dasharray": `${part.toFixed(0)} 100`,
+    transform: `rotate(-90 ${spot.x} ${spot.y})`,
+    "data-long": part >= 100,
+    "data-silent": age(silent, 1),
+  });
 }

@@ -6,19 +6,30 @@ const SPANS_LIMIT = 5000;
 
 /** The spans with depth, in the order of a waterfall; cycles and strangers become roots. */
 export function tree(rawSpans) {
-  const spans = list(rawSpans).slice(0, SPANS_LIMIT).map(record).map((raw, index) => ({
-    id: text(raw.span_id, `#${index}`), parent: text(raw.parent_id) || null,
-    name: text(raw.name, "?"), kind: text(raw.kind), service: text(raw.service, "?"),
-    node: text(raw.node) || null, start: number(raw.start), took: Math.max(0, number(raw.duration_us)),
-    error: raw.error === null || raw.error === undefined ? null : text(raw.error, "error"),
-    attributes: record(raw.attributes), events: list(raw.events).map(record), orphan: raw.orphan === true,
-    depth: 0,
-  }));
+  const spans = list(rawSpans)
+    .slice(0, SPANS_LIMIT)
+    .map(record)
+    .map((raw, index) => ({
+      id: text(raw.span_id, `#${index}`),
+      parent: text(raw.parent_id) || null,
+      name: text(raw.name, "?"),
+      kind: text(raw.kind),
+      service: text(raw.service, "?"),
+      node: text(raw.node) || null,
+      start: number(raw.start),
+      took: Math.max(0, number(raw.duration_us)),
+      error: raw.error === null || raw.error === undefined ? null : text(raw.error, "error"),
+      attributes: record(raw.attributes),
+      events: list(raw.events).map(record),
+      orphan: raw.orphan === true,
+      depth: 0,
+    }));
   const byId = new Map(spans.map((span) => [span.id, span]));
   const children = new Map();
   const roots = [];
   for (const span of spans) {
-    const parent = span.parent !== null && span.parent !== span.id ? byId.get(span.parent) : undefined;
+    const parent =
+      span.parent !== null && span.parent !== span.id ? byId.get(span.parent) : undefined;
     if (!parent) roots.push(span);
     else if (children.has(parent.id)) children.get(parent.id).push(span);
     else children.set(parent.id, [span]);
@@ -38,7 +49,11 @@ export function tree(rawSpans) {
     }
   };
   roots.sort((a, b) => a.start - b.start).forEach(walk);
-  spans.filter((span) => !seen.has(span)).forEach((span) => { if (!seen.has(span)) walk(span); });
+  spans
+    .filter((span) => !seen.has(span))
+    .forEach((span) => {
+      if (!seen.has(span)) walk(span);
+    });
   return ordered;
 }
 
@@ -49,7 +64,9 @@ export function extent(spans) {
     from = Math.min(from, span.start);
     to = Math.max(to, span.start + span.took / 1000);
   }
-  return spans.length === 0 ? { from: 0, took: 1 } : { from, took: Math.max(1, (to - from) * 1000) };
+  return spans.length === 0
+    ? { from: 0, took: 1 }
+    : { from, took: Math.max(1, (to - from) * 1000) };
 }
 
 /** The key of the node that a span ran at, if the state knows it. */
@@ -76,7 +93,7 @@ export function path(spans, state) {
       above = byId.get(above).parent;
       guard += 1;
     }
-    const before = above ? at.get(above) ?? null : null;
+    const before = above ? (at.get(above) ?? null) : null;
     if (before !== here) steps.push([before, here, span.start - from, span.depth]);
   }
   return steps.sort((a, b) => a[2] - b[2]);
@@ -84,8 +101,12 @@ export function path(spans, state) {
 
 /** The visits of an overlay's answer as hops: [from name or null, to name, depth]. */
 export function visited(answer) {
-  const visits = list(record(answer).visits).map(record)
-    .map((visit) => ({ name: text(visit.process ?? visit.process_id), by: text(visit.asked_by) || null }));
+  const visits = list(record(answer).visits)
+    .map(record)
+    .map((visit) => ({
+      name: text(visit.process ?? visit.process_id),
+      by: text(visit.asked_by) || null,
+    }));
   const depth = new Map();
   const steps = [];
   for (const visit of visits) {

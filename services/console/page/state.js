@@ -10,8 +10,15 @@ const KNOWN = ["overlay", "raft", "chord"];
 
 /** The state before anything was seen. */
 export const nothing = () => ({
-  at: 0, number: 0, oldest: 0,
-  nodes: new Map(), promises: new Map(), logs: new Map(), stats: null, events: [], acts: [],
+  at: 0,
+  number: 0,
+  oldest: 0,
+  nodes: new Map(),
+  promises: new Map(),
+  logs: new Map(),
+  stats: null,
+  events: [],
+  acts: [],
 });
 
 /** A node with every field that the page relies on; null for what cannot be one. */
@@ -21,7 +28,8 @@ export function node(raw) {
   if (key === "") return null;
   const [system, ...rest] = key.split("/");
   const health = ["serving", "not_serving", "unreachable"].includes(given.health)
-    ? given.health : "unknown";
+    ? given.health
+    : "unknown";
   return {
     key,
     system: text(given.system, system || "?"),
@@ -51,11 +59,15 @@ function promise(raw) {
     holds: typeof given.holds === "boolean" ? given.holds : null,
     since: number(given.since),
     checked: number(given.checked),
-    evidence: list(given.evidence).map((line) => text(line)).filter(Boolean),
+    evidence: list(given.evidence)
+      .map((line) => text(line))
+      .filter(Boolean),
   };
 }
 
-const put = (map, made) => { if (made !== null) map.set(made.key ?? made.id, made); };
+const put = (map, made) => {
+  if (made !== null) map.set(made.key ?? made.id, made);
+};
 
 /** The state that a snapshot tells; what was heard before stays. */
 export function restored(state, raw) {
@@ -68,7 +80,9 @@ export function restored(state, raw) {
     ...state,
     at: number(given.at, state.at),
     oldest: number(given.oldest, number(given.at)),
-    nodes, promises, logs: newest(given.logs),
+    nodes,
+    promises,
+    logs: newest(given.logs),
     stats: given.spans ? record(given.spans) : state.stats,
   };
 }
@@ -80,7 +94,11 @@ const newest = (logs) =>
 /** The state after a frame. */
 export function advanced(state, raw) {
   const given = record(raw);
-  const next = { ...state, at: number(given.at, state.at), number: number(given.number, state.number) };
+  const next = {
+    ...state,
+    at: number(given.at, state.at),
+    number: number(given.number, state.number),
+  };
   const changed = list(given.nodes);
   const gone = list(given.gone);
   if (changed.length > 0 || gone.length > 0) {
@@ -93,16 +111,26 @@ export function advanced(state, raw) {
     for (const each of list(given.promises)) put(next.promises, promise(each));
   }
   if (list(given.events).length > 0) {
-    const heard = list(given.events).map(record).map((event) => ({
-      at: number(event.at, next.at), node: text(event.node), text: text(event.text),
-    }));
+    const heard = list(given.events)
+      .map(record)
+      .map((event) => ({
+        at: number(event.at, next.at),
+        node: text(event.node),
+        text: text(event.text),
+      }));
     next.events = [...state.events, ...heard].slice(-EVENTS_LIMIT);
   }
   if (list(given.acts).length > 0) {
-    const done = list(given.acts).map(record).map((act) => ({
-      at: number(act.at, next.at), text: text(act.text), ok: act.ok !== false,
-      traceId: text(act.trace_id) || null, system: text(act.system), answer: record(act.answer),
-    }));
+    const done = list(given.acts)
+      .map(record)
+      .map((act) => ({
+        at: number(act.at, next.at),
+        text: text(act.text),
+        ok: act.ok !== false,
+        traceId: text(act.trace_id) || null,
+        system: text(act.system),
+        answer: record(act.answer),
+      }));
     next.acts = [...state.acts, ...done].slice(-ACTS_LIMIT);
   }
   if (given.logs) next.logs = new Map([...state.logs, ...newest(given.logs)]);
@@ -120,8 +148,10 @@ export function nodesOf(state, system) {
 /** The systems that are seen, the known ones first. */
 export function systems(state) {
   const seen = new Set([...state.nodes.values()].map((each) => each.system));
-  return [...KNOWN.filter((each) => seen.has(each)),
-    ...[...seen].filter((each) => !KNOWN.includes(each)).sort(byName)];
+  return [
+    ...KNOWN.filter((each) => seen.has(each)),
+    ...[...seen].filter((each) => !KNOWN.includes(each)).sort(byName),
+  ];
 }
 
 /** What a node is at this moment, in its own system's words. */
@@ -144,8 +174,12 @@ export function marks(each, now) {
     all.push(["pause", `suspended, ${Math.ceil((until - now) / 1000)} s more`]);
   }
   for (const severed of list(faults.cut).map(record)) {
-    const peers = list(severed.peers).map((peer) => text(peer, "?")).join(", ") || "all";
-    const way = { in: "hears nothing from", out: "cannot speak to" }[severed.direction] ?? "cut from";
+    const peers =
+      list(severed.peers)
+        .map((peer) => text(peer, "?"))
+        .join(", ") || "all";
+    const way =
+      { in: "hears nothing from", out: "cannot speak to" }[severed.direction] ?? "cut from";
     all.push(["cut", `${way} ${peers}`]);
   }
   if (list(faults.delay).length === 2) {
@@ -159,10 +193,11 @@ export function marks(each, now) {
 
 /** Whether the link between two nodes is cut by a fault at either of them. */
 export function severed(one, other) {
-  const by = (from, to) => list(from.faults.cut).some((each) => {
-    const peers = list(record(each).peers).map((peer) => text(peer));
-    return peers.includes(to.name) || peers.includes(to.key);
-  });
+  const by = (from, to) =>
+    list(from.faults.cut).some((each) => {
+      const peers = list(record(each).peers).map((peer) => text(peer));
+      return peers.includes(to.name) || peers.includes(to.key);
+    });
   return by(one, other) || by(other, one);
 }
 

@@ -22,10 +22,14 @@ export class Stream {
   }
 
   /** Milliseconds since anything was heard. */
-  silence() { return this.heard === 0 ? Infinity : Date.now() - this.heard; }
+  silence() {
+    return this.heard === 0 ? Infinity : Date.now() - this.heard;
+  }
 
   /** Whether what is shown may be old. */
-  get stale() { return this.heard !== 0 && this.silence() > STALE_MS; }
+  get stale() {
+    return this.heard !== 0 && this.silence() > STALE_MS;
+  }
 
   watch() {
     // A connection that is open and silent is dead: the other end would have said `: alive`.
@@ -45,7 +49,9 @@ export class Stream {
   async read(signal) {
     try {
       const response = await fetch("/events", {
-        signal, cache: "no-store", headers: { accept: "text/event-stream" },
+        signal,
+        cache: "no-store",
+        headers: { accept: "text/event-stream" },
       });
       if (response.status === 401) {
         this.locked = true;

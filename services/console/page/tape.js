@@ -29,8 +29,16 @@ export function merged(frames) {
     for (const each of list(frame.promises)) promises.set(record(each).id, each);
   }
   const all = (name) => frames.flatMap((frame) => list(frame[name]));
-  return { ...Object.assign({}, ...frames), at: last.at, number: last.number, nodes: [...nodes.values()],
-    gone: [...gone], promises: [...promises.values()], events: all("events"), acts: all("acts") };
+  return {
+    ...Object.assign({}, ...frames),
+    at: last.at,
+    number: last.number,
+    nodes: [...nodes.values()],
+    gone: [...gone],
+    promises: [...promises.values()],
+    events: all("events"),
+    acts: all("acts"),
+  };
 }
 
 /** What a snapshot in mid-stream says, as a frame: so a tape has one snapshot, at its start. */
@@ -38,9 +46,12 @@ export function asFrame(state, snapshot) {
   const given = record(snapshot);
   const there = new Set(list(given.nodes).map((each) => record(each).key));
   return {
-    at: given.at, number: state.number, nodes: list(given.nodes),
+    at: given.at,
+    number: state.number,
+    nodes: list(given.nodes),
     gone: [...state.nodes.keys()].filter((key) => !there.has(key)),
-    promises: list(given.promises), spans: given.spans,
+    promises: list(given.promises),
+    spans: given.spans,
   };
 }
 
@@ -56,16 +67,24 @@ export class Tape {
     for (const frame of frames) this.record(frame);
   }
 
-  get from() { return number(this.marks[0].at); }
+  get from() {
+    return number(this.marks[0].at);
+  }
 
-  get to() { return number(this.frames.at(-1)?.at, this.from); }
+  get to() {
+    return number(this.frames.at(-1)?.at, this.from);
+  }
 
   /** Takes the next frame; the oldest go when the tape is full. */
   record(frame) {
     this.frames.push(record(frame));
     this.weight += weight(this.frames.at(-1));
     while (this.weight > WEIGHT_LIMIT && this.makeCoarser());
-    if (this.weight > WEIGHT_LIMIT || this.frames.length > FRAMES_LIMIT || this.to - number(this.frames[0].at) > KEPT_MS + 30_000) {
+    if (
+      this.weight > WEIGHT_LIMIT ||
+      this.frames.length > FRAMES_LIMIT ||
+      this.to - number(this.frames[0].at) > KEPT_MS + 30_000
+    ) {
       this.trim();
     }
   }
@@ -113,7 +132,10 @@ export class Tape {
   precede(snapshot, frames) {
     const start = this.from;
     const now = { at: start, ...this.snapshot };
-    const earlier = new Tape(snapshot, list(frames).filter((each) => number(record(each).at) < start));
+    const earlier = new Tape(
+      snapshot,
+      list(frames).filter((each) => number(record(each).at) < start),
+    );
     if (earlier.from >= start || this.trimmed) return;
     const last = earlier.stateAt(Infinity);
     const own = this.frames;
@@ -154,13 +176,26 @@ export class Tape {
   /** What is written to a file. */
   saved() {
     const start = this.marks[0];
-    const snapshot = this.trimmed ? {
-      at: start.at, oldest: start.at, spans: start.stats,
-      nodes: [...start.nodes.values()].map(({ faultsOn, ...each }) => ({ ...each, faults_on: faultsOn })),
-      promises: [...start.promises.values()],
-    } : this.snapshot;
-    return { kind: "ensemble-console-history", version: 1, from: this.from, to: this.to,
-      snapshot, frames: this.frames };
+    const snapshot = this.trimmed
+      ? {
+          at: start.at,
+          oldest: start.at,
+          spans: start.stats,
+          nodes: [...start.nodes.values()].map(({ faultsOn, ...each }) => ({
+            ...each,
+            faults_on: faultsOn,
+          })),
+          promises: [...start.promises.values()],
+        }
+      : this.snapshot;
+    return {
+      kind: "ensemble-console-history",
+      version: 1,
+      from: this.from,
+      to: this.to,
+      snapshot,
+      frames: this.frames,
+    };
   }
 }
 
@@ -170,21 +205,31 @@ export function opened(textOfFile) {
   try {
     given = JSON.parse(textOfFile);
   } catch (error) {
-    throw new Error(`This is no JSON (${error.message}): choose a file that was saved by this page.`);
+    throw new Error(
+      `This is no JSON (${error.message}): choose a file that was saved by this page.`,
+    );
   }
   const whole = record(given);
   const snapshot = record(whole.snapshot);
-  const missing = !Array.isArray(snapshot.nodes) ? "snapshot.nodes"
-    : typeof snapshot.at !== "number" ? "snapshot.at"
-      : !Array.isArray(whole.frames) ? "frames" : null;
+  const missing = !Array.isArray(snapshot.nodes)
+    ? "snapshot.nodes"
+    : typeof snapshot.at !== "number"
+      ? "snapshot.at"
+      : !Array.isArray(whole.frames)
+        ? "frames"
+        : null;
   if (missing !== null) {
-    throw new Error(`This is no saved history: it has no ${missing}. Choose a file that was saved by this page.`);
+    throw new Error(
+      `This is no saved history: it has no ${missing}. Choose a file that was saved by this page.`,
+    );
   }
   let last = -Infinity;
   for (const [index, frame] of whole.frames.entries()) {
     const at = record(frame).at;
     if (typeof at !== "number" || at < last) {
-      throw new Error(`This is no saved history: frame ${index} has no time after the one before it.`);
+      throw new Error(
+        `This is no saved history: frame ${index} has no time after the one before it.`,
+      );
     }
     last = at;
   }

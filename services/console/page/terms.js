@@ -13,10 +13,16 @@ export function viewOf(node) {
     seen: node.view !== null,
     id: text(view.id, node.name),
     role: text(view.role, node.view === null ? "unknown" : "?"),
-    term: number(view.term), vote: text(view.vote) || null, leader: text(view.leader) || null,
-    first: number(view.first, 1), last: number(view.last), commit: number(view.commit),
-    applied: number(view.applied), snapshot: number(view.snapshot),
-    keys: number(record(view.store).keys), members: list(view.members).map(record),
+    term: number(view.term),
+    vote: text(view.vote) || null,
+    leader: text(view.leader) || null,
+    first: number(view.first, 1),
+    last: number(view.last),
+    commit: number(view.commit),
+    applied: number(view.applied),
+    snapshot: number(view.snapshot),
+    keys: number(record(view.store).keys),
+    members: list(view.members).map(record),
     votes: list(view.votes).map((id) => text(id)),
     timeout: number(record(view.election).timeout_ms),
   };
@@ -37,8 +43,8 @@ export function leaderOf(nodes) {
 export const stands = (view) => view.role === "candidate" || view.role === "pre_candidate";
 
 /** The voters of a node's configuration, by their ids. */
-export const votersOf = (view) => view.members
-  .filter((member) => member.standing === "voter").map((member) => text(member.id));
+export const votersOf = (view) =>
+  view.members.filter((member) => member.standing === "voter").map((member) => text(member.id));
 
 /**
  * The election timer of a node at a moment, or null where there is none: which part of it is left,
@@ -66,7 +72,9 @@ function asks(node, was, is, byId) {
   const stood = stands(is) ? again : is.vote === is.id && is.term > was.term;
   if (!stood) return [];
   const term = is.role === "pre_candidate" ? is.term + 1 : is.term;
-  return votersOf(is).map((id) => byId.get(id)).filter((other) => other && other !== node)
+  return votersOf(is)
+    .map((id) => byId.get(id))
+    .filter((other) => other && other !== node)
     .map((other) => ["ask", node.key, other.key, `t${term}?`]);
 }
 
@@ -116,7 +124,10 @@ export function columns(views, fit) {
 
 /** Who was what when: segments a node, taken up frame by frame. */
 export class Terms {
-  constructor() { this.lanes = new Map(); this.at = 0; }
+  constructor() {
+    this.lanes = new Map();
+    this.at = 0;
+  }
 
   /** Takes up the state at a time; only nodes whose value changed cost anything. */
   observe(state) {
@@ -145,12 +156,21 @@ export class Terms {
 
   /** The bands that lie in a time: [key, [{from, to, role, term}]]. */
   between(from, to) {
-    return [...this.lanes].map(([key, lane]) => [key, lane.segments
-      .map((each, index) => ({ ...each, to: lane.segments[index + 1]?.from ?? Math.max(this.at, to) }))
-      .filter((each) => each.to > from && each.from < to)]);
+    return [...this.lanes].map(([key, lane]) => [
+      key,
+      lane.segments
+        .map((each, index) => ({
+          ...each,
+          to: lane.segments[index + 1]?.from ?? Math.max(this.at, to),
+        }))
+        .filter((each) => each.to > from && each.from < to),
+    ]);
   }
 
   get from() {
-    return Math.min(this.at, ...[...this.lanes.values()].map((lane) => number(lane.segments[0]?.from, this.at)));
+    return Math.min(
+      this.at,
+      ...[...this.lanes.values()].map((lane) => number(lane.segments[0]?.from, this.at)),
+    );
   }
 }

@@ -8,8 +8,11 @@ import { timerOf } from "./terms.js";
 export class Timers {
   constructor() {
     this.layer = svg("g", { class: "timers", "aria-hidden": "true" });
-    this.keyed = new Keyed(this.layer, () => svg("circle", { fill: "none", pathLength: 100 }),
-      (made, item) => this.draw(made, item));
+    this.keyed = new Keyed(
+      this.layer,
+      () => svg("circle", { fill: "none", pathLength: 100 }),
+      (made, item) => this.draw(made, item),
+    );
     this.items = [];
     this.running = false;
   }
@@ -37,8 +40,14 @@ export class Timers {
   draw(made, { node, spot, radius }) {
     const { left, runs, state } = timerOf(node, this.now, reduced());
     this.runs ||= runs;
-    set(made, { cx: spot.x, cy: spot.y, r: radius, transform: `rotate(-90 ${spot.x} ${spot.y})`,
-      "stroke-dasharray": `${(left * 100).toFixed(1)} 100`, "data-timer": node.key,
-      "data-state": state });
+    set(made, {
+      cx: spot.x,
+      cy: spot.y,
+      r: radius,
+      transform: `rotate(-90 ${spot.x} ${spot.y})`,
+      "stroke-dasharray": `${(left * 100).toFixed(1)} 100`,
+      "data-timer": node.key,
+      "data-state": state,
+    });
   }
 }

@@ -10,8 +10,10 @@ const ITEMS_LIMIT = 60;
 function shape(value, depth = 0) {
   if (value === null || typeof value !== "object") return "·";
   if (depth >= DEPTH_LIMIT) return "…";
-  return `{${Object.entries(value).slice(0, ITEMS_LIMIT)
-    .map(([key, each]) => `${key}:${shape(each, depth + 1)}`).join()}}`;
+  return `{${Object.entries(value)
+    .slice(0, ITEMS_LIMIT)
+    .map(([key, each]) => `${key}:${shape(each, depth + 1)}`)
+    .join()}}`;
 }
 
 const scalar = (value) => value === null || typeof value !== "object";
@@ -21,8 +23,14 @@ function flat(value, depth = 0) {
   if (scalar(value)) return true;
   const inner = Object.values(value);
   const most = Array.isArray(value) && inner.every(scalar) ? ITEMS_LIMIT : 4;
-  return depth < 2 && inner.length <= most && inner.every((each) => flat(each, depth + 1))
-    && (depth > 0 || inner.every(scalar) || (Array.isArray(value) && !inner.every((each) => !scalar(each))));
+  return (
+    depth < 2 &&
+    inner.length <= most &&
+    inner.every((each) => flat(each, depth + 1)) &&
+    (depth > 0 ||
+      inner.every(scalar) ||
+      (Array.isArray(value) && !inner.every((each) => !scalar(each))))
+  );
 }
 
 function written(value) {
@@ -32,8 +40,11 @@ function written(value) {
   if (typeof value.secs === "number" && typeof value.nanos === "number") {
     return span(value.secs * 1e6 + value.nanos / 1000);
   }
-  const parts = Array.isArray(value) ? value.map(written)
-    : Object.entries(value).map(([key, each]) => key === "id" || key === "address" ? written(each) : `${words(key)} ${written(each)}`);
+  const parts = Array.isArray(value)
+    ? value.map(written)
+    : Object.entries(value).map(([key, each]) =>
+        key === "id" || key === "address" ? written(each) : `${words(key)} ${written(each)}`,
+      );
   return parts.join(" · ") || "none";
 }
 
@@ -62,18 +73,34 @@ export class Tree {
 
   build(value, path, depth) {
     const entries = Object.entries(value ?? {}).slice(0, ITEMS_LIMIT);
-    return element("dl", {}, entries.map(([key, each]) => {
-      const here = [...path, key];
-      const name = words(key) || key;
-      if (flat(each) || depth >= DEPTH_LIMIT) {
-        const leaf = element("dd", {});
-        this.leaves.push([here, leaf]);
-        return element("div", { class: "leaf" }, element("dt", {}, name), leaf);
-      }
-      const many = Array.isArray(each) ? ` (${each.length})` : "";
-      return element("div", {}, element("dt", { class: "unseen" }, name), element("dd", {},
-        element("details", { open: depth === 0 && Object.keys(each).length <= 6 },
-          element("summary", {}, name + many), this.build(each, here, depth + 1))));
-    }));
+    return element(
+      "dl",
+      {},
+      entries.map(([key, each]) => {
+        const here = [...path, key];
+        const name = words(key) || key;
+        if (flat(each) || depth >= DEPTH_LIMIT) {
+          const leaf = element("dd", {});
+          this.leaves.push([here, leaf]);
+          return element("div", { class: "leaf" }, element("dt", {}, name), leaf);
+        }
+        const many = Array.isArray(each) ? ` (${each.length})` : "";
+        return element(
+          "div",
+          {},
+          element("dt", { class: "unseen" }, name),
+          element(
+            "dd",
+            {},
+            element(
+              "details",
+              { open: depth === 0 && Object.keys(each).length <= 6 },
+              element("summary", {}, name + many),
+              this.build(each, here, depth + 1),
+            ),
+          ),
+        );
+      }),
+    );
   }
 }

@@ -7,8 +7,10 @@ export const number = (value, fallback = 0) =>
 
 /** Text of what is scalar, else `fallback`. */
 export const text = (value, fallback = "") =>
-  typeof value === "string" ? value
-    : typeof value === "number" || typeof value === "boolean" ? String(value)
+  typeof value === "string"
+    ? value
+    : typeof value === "number" || typeof value === "boolean"
+      ? String(value)
       : fallback;
 
 /** The array, else an empty one. */

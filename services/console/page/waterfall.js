@@ -13,7 +13,14 @@ const COLOURS = 8;
 const ROWS = 400;
 const FRESH_MS = 10_000;
 const QUIET = 9;
-const KNOWN = ["overlay-leader", "overlay-team-leader", "overlay-worker", "raft-node", "chord-node", "chord-registry"];
+const KNOWN = [
+  "overlay-leader",
+  "overlay-team-leader",
+  "overlay-worker",
+  "raft-node",
+  "chord-node",
+  "chord-registry",
+];
 
 /** The number of a service's colour: the known ones have their own, others by their name. */
 export function colour(service) {
@@ -33,19 +40,47 @@ export class Waterfall {
     this.plan.over.append(this.lines, this.flights.layer);
     this.heading = element("h1", { id: "trace-title", tabindex: "-1" }, "Trace");
     this.lead = element("p", { class: "lead numbers", id: "trace-lead" });
-    this.export = element("a", { id: "trace-export", class: "button", download: "trace.otlp.json" }, "Export as OTLP JSON");
+    this.export = element(
+      "a",
+      { id: "trace-export", class: "button", download: "trace.otlp.json" },
+      "Export as OTLP JSON",
+    );
     this.services = element("ul", { class: "legend", "aria-label": "Services" });
     this.axis = element("div", { class: "axis numbers soft", "aria-hidden": "true" });
     this.rows = element("ol", { class: "waterfall", id: "waterfall" });
-    this.detail = element("section", { class: "span-detail", id: "span-detail", "aria-label": "The chosen span" },
-      element("p", { class: "soft" }, "Choose a span to see its attributes."));
+    this.detail = element(
+      "section",
+      { class: "span-detail", id: "span-detail", "aria-label": "The chosen span" },
+      element("p", { class: "soft" }, "Choose a span to see its attributes."),
+    );
     this.wrong = element("p", { class: "error", role: "alert" });
-    this.again = element("button", { class: "quiet", id: "trace-play", onclick: () => this.fly() }, "Play its path");
-    this.element = element("div", { class: "stack", hidden: true },
-      element("p", {}, element("a", { href: "#/traces" }, "← All traces")), this.heading, this.lead, this.wrong,
-      element("div", { class: "row between" }, this.services, element("div", { class: "row" }, this.again, this.export)),
-      element("div", { class: "waterfall-columns" }, element("div", { class: "scroll" }, this.axis, this.rows), this.detail),
-      element("h3", {}, "Its path on the floor plan"), this.plan.element);
+    this.again = element(
+      "button",
+      { class: "quiet", id: "trace-play", onclick: () => this.fly() },
+      "Play its path",
+    );
+    this.element = element(
+      "div",
+      { class: "stack", hidden: true },
+      element("p", {}, element("a", { href: "#/traces" }, "← All traces")),
+      this.heading,
+      this.lead,
+      this.wrong,
+      element(
+        "div",
+        { class: "row between" },
+        this.services,
+        element("div", { class: "row" }, this.again, this.export),
+      ),
+      element(
+        "div",
+        { class: "waterfall-columns" },
+        element("div", { class: "scroll" }, this.axis, this.rows),
+        this.detail,
+      ),
+      element("h3", {}, "Its path on the floor plan"),
+      this.plan.element,
+    );
     this.rows.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (!step) return;
@@ -91,7 +126,9 @@ export class Waterfall {
         say(this.wrong, error.message);
         return;
       }
-      await new Promise((done) => { setTimeout(done, 700); });
+      await new Promise((done) => {
+        setTimeout(done, 700);
+      });
     }
   }
 
@@ -107,17 +144,48 @@ export class Waterfall {
     const root = this.spans[0];
     const errors = this.spans.filter((each) => each.error !== null).length;
     say(this.heading, root ? cut(root.name.split("/").at(-1) || root.name, 80) : "An empty trace");
-    say(this.lead, `${length(whole.took)} · ${some(this.spans.length, "span")} · ${root ? clock(root.start, true) : ""}${errors > 0 ? ` · ${errors} with errors` : ""}`
-      + `${trace.complete === false ? " · incomplete: some spans have not come or were dropped" : ""} · ${cut(this.id, 40)}`);
+    say(
+      this.lead,
+      [
+        length(whole.took),
+        some(this.spans.length, "span"),
+        root && clock(root.start, true),
+        errors > 0 && `${errors} with errors`,
+        trace.complete === false && "incomplete: some spans have not come or were dropped",
+        cut(this.id, 40),
+      ]
+        .filter(Boolean)
+        .join(" · "),
+    );
     const services = [...new Set(this.spans.map((each) => each.service))];
-    this.services.replaceChildren(...services.slice(0, 12).map((each) => element("li", {}, element("i", { class: `service service-${colour(each)}` }), cut(each, 40))));
-    this.axis.replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((part) => {
-      const tick = element("span", {}, length(whole.took * part));
-      tick.style.left = `${part * 100}%`;
-      return tick;
-    }));
+    this.services.replaceChildren(
+      ...services
+        .slice(0, 12)
+        .map((each) =>
+          element(
+            "li",
+            {},
+            element("i", { class: `service service-${colour(each)}` }),
+            cut(each, 40),
+          ),
+        ),
+    );
+    this.axis.replaceChildren(
+      ...[0, 0.25, 0.5, 0.75, 1].map((part) => {
+        const tick = element("span", {}, length(whole.took * part));
+        tick.style.left = `${part * 100}%`;
+        return tick;
+      }),
+    );
     this.rows.replaceChildren(...this.spans.slice(0, ROWS).map((each) => this.row(each, whole)));
-    if (this.spans.length > ROWS) this.rows.append(element("li", { class: "soft" }, `${count(this.spans.length - ROWS)} more spans are in the export.`));
+    if (this.spans.length > ROWS)
+      this.rows.append(
+        element(
+          "li",
+          { class: "soft" },
+          `${count(this.spans.length - ROWS)} more spans are in the export.`,
+        ),
+      );
     this.pathed = null;
     this.update(this.app);
     this.fly();
@@ -136,32 +204,83 @@ export class Waterfall {
       took.style.right = `calc(${(1 - begin - part) * 100}% + 6px)`;
       took.classList.add("inside");
     }
-    const name = element("span", { class: "span-name" },
+    const name = element(
+      "span",
+      { class: "span-name" },
       element("i", { class: `service service-${colour(each.service)}` }),
-      element("b", {}, each.node === null ? each.service : each.node), ` ${each.name.split("/").at(-1) || each.name}`,
-      each.orphan ? element("span", { class: "tag" }, "parent not kept") : null, each.error === null ? null : element("span", { class: "tag bad" }, "error"));
+      element("b", {}, each.node === null ? each.service : each.node),
+      ` ${each.name.split("/").at(-1) || each.name}`,
+      each.orphan ? element("span", { class: "tag" }, "parent not kept") : null,
+      each.error === null ? null : element("span", { class: "tag bad" }, "error"),
+    );
     name.style.paddingInlineStart = `${Math.min(each.depth, 14) * 0.9}rem`;
-    const button = element("button", { class: "span-row", "data-span": each.id, "aria-pressed": "false", "aria-label": `${each.service} ${each.node ?? ""} ${each.name}, ${length(each.took)}${each.error === null ? "" : ", error"}`,
-      onclick: () => this.tell(each, button) }, name, element("span", { class: "lane" }, bar, took));
+    const who = `${each.service} ${each.node ?? ""} ${each.name}`;
+    const button = element(
+      "button",
+      {
+        class: "span-row",
+        "data-span": each.id,
+        "aria-pressed": "false",
+        "aria-label": `${who}, ${length(each.took)}${each.error === null ? "" : ", error"}`,
+        onclick: () => this.tell(each, button),
+      },
+      name,
+      element("span", { class: "lane" }, bar, took),
+    );
     if (each.error !== null) button.dataset.error = "";
     return element("li", {}, button);
   }
 
   tell(each, button) {
-    for (const one of this.rows.querySelectorAll('[aria-pressed="true"]')) one.setAttribute("aria-pressed", "false");
+    for (const one of this.rows.querySelectorAll('[aria-pressed="true"]'))
+      one.setAttribute("aria-pressed", "false");
     button.setAttribute("aria-pressed", "true");
     const key = nodeOf(each, this.app.state);
-    const pair = (name, value) => element("div", { class: "leaf" }, element("dt", {}, name), element("dd", {}, value));
+    const pair = (name, value) =>
+      element("div", { class: "leaf" }, element("dt", {}, name), element("dd", {}, value));
     this.detail.replaceChildren(
       element("h3", {}, cut(each.name, 120)),
       each.error === null ? "" : element("p", { class: "error" }, each.error),
-      element("div", { class: "tree" }, element("dl", {},
-        pair("service", each.service), pair("node", each.node ?? "not told"), pair("kind", words(each.kind) || "not told"),
-        pair("start", clock(each.start, true)), pair("took", length(each.took)), pair("span", each.id),
-        Object.entries(each.attributes).slice(0, 60).map(([name, value]) => pair(name, text(value, JSON.stringify(value) ?? ""))))),
+      element(
+        "div",
+        { class: "tree" },
+        element(
+          "dl",
+          {},
+          pair("service", each.service),
+          pair("node", each.node ?? "not told"),
+          pair("kind", words(each.kind) || "not told"),
+          pair("start", clock(each.start, true)),
+          pair("took", length(each.took)),
+          pair("span", each.id),
+          Object.entries(each.attributes)
+            .slice(0, 60)
+            .map(([name, value]) => pair(name, text(value, JSON.stringify(value) ?? ""))),
+        ),
+      ),
       each.events.length === 0 ? "" : element("h3", {}, "Events"),
-      element("ol", { class: "feed" }, each.events.slice(0, 60).map((event) => element("li", {}, element("time", { class: "numbers soft" }, clock(event.at, true)), element("span", {}, text(event.name, "?"))))),
-      key === null ? "" : element("button", { id: "span-node", onclick: () => this.app.choose(key, true) }, `Open ${key}`));
+      element(
+        "ol",
+        { class: "feed" },
+        each.events
+          .slice(0, 60)
+          .map((event) =>
+            element(
+              "li",
+              {},
+              element("time", { class: "numbers soft" }, clock(event.at, true)),
+              element("span", {}, text(event.name, "?")),
+            ),
+          ),
+      ),
+      key === null
+        ? ""
+        : element(
+            "button",
+            { id: "span-node", onclick: () => this.app.choose(key, true) },
+            `Open ${key}`,
+          ),
+    );
   }
 
   update(app) {
@@ -170,21 +289,34 @@ export class Waterfall {
     const { layout } = this.plan;
     if (!layout || this.pathed === layout) return;
     this.pathed = layout;
-    this.lines.replaceChildren(...this.steps().map(([from, to]) => svg("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y })));
+    this.lines.replaceChildren(
+      ...this.steps().map(([from, to]) =>
+        svg("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y }),
+      ),
+    );
   }
 
   /** The steps of the path as points. */
   steps() {
     const places = this.plan.layout?.places;
     if (!places) return [];
-    return path(this.spans, this.app.state).slice(0, 120).map(([from, to, at, depth]) => [places.get(from), places.get(to), at, depth]).filter(([from, to]) => from && to);
+    return path(this.spans, this.app.state)
+      .slice(0, 120)
+      .map(([from, to, at, depth]) => [places.get(from), places.get(to), at, depth])
+      .filter(([from, to]) => from && to);
   }
 
   fly() {
     this.flights.clear();
     if (!this.spans) return;
     this.steps().forEach(([from, to, , depth], index) => {
-      this.flights.launch({ from, to, kind: "request", after: Math.max(0, depth) * 420 + (index % 3) * 40, lasts: 520 });
+      this.flights.launch({
+        from,
+        to,
+        kind: "request",
+        after: Math.max(0, depth) * 420 + (index % 3) * 40,
+        lasts: 520,
+      });
     });
   }
 
@@ -197,6 +329,8 @@ export class Waterfall {
     this.flights.clear();
     this.lines.replaceChildren();
     this.rows.replaceChildren();
-    this.detail.replaceChildren(element("p", { class: "soft" }, "Choose a span to see its attributes."));
+    this.detail.replaceChildren(
+      element("p", { class: "soft" }, "Choose a span to see its attributes."),
+    );
   }
 }
