@@ -176,8 +176,7 @@ pub(crate) fn pages(console: &Console) -> Router {
         .route("/traces.otlp", get(traces::some_as_file))
         .route_layer(middleware::from_fn_with_state(console.clone(), session::guard));
     Router::new()
-        .route("/", get(page::index))
-        .route("/page/{file}", get(page::file))
+        .merge(page::files())
         .route("/session", get(session::session))
         .route("/login", post(session::login))
         .merge(guarded)

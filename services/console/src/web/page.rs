@@ -1,9 +1,12 @@
 //! The page and its modules, as they were when this program was built, and what a browser is told
 //! to make of everything that comes from here.
 
+use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use tower_http::compression::CompressionLayer;
 
 use super::refused;
 
@@ -61,12 +64,12 @@ const FILES: &[(&str, &str)] = files![
     "waterfall.js",
 ];
 
-pub(super) async fn index() -> Response {
-    answer("index.html")
-}
-
-pub(super) async fn file(Path(name): Path<String>) -> Response {
-    answer(&name)
+/// Answers with the page and its files, compressed: how long they are tells nothing that is secret.
+pub(super) fn files<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(async || answer("index.html")))
+        .route("/page/{file}", get(async |Path(name): Path<String>| answer(&name)))
+        .layer(CompressionLayer::new())
 }
 
 fn answer(name: &str) -> Response {
@@ -103,6 +106,10 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
+    use axum::body::{self, Body};
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
     use super::*;
 
     #[test]
@@ -115,5 +122,21 @@ mod tests {
         assert_eq!(names, known);
         let bytes = FILES.iter().map(|(_, text)| text.len()).sum::<usize>();
         assert!(bytes < 250_000, "{bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn whoever_can_unpack_gets_a_file_in_a_third_of_its_length() {
+        let whole = FILES.iter().find(|(name, _)| *name == "style.css").expect("it is there").1;
+        for (accepts, coding, most) in
+            [("gzip", Some("gzip"), whole.len() / 3), ("identity", None, whole.len())]
+        {
+            let request = Request::get("/page/style.css").header(header::ACCEPT_ENCODING, accepts);
+            let request = request.body(Body::empty()).expect("well formed");
+            let answer = files::<()>().oneshot(request).await.expect("it cannot fail");
+            let told = answer.headers().get(header::CONTENT_ENCODING);
+            assert_eq!(told.map(|told| told.to_str().expect("ASCII")), coding);
+            let bytes = body::to_bytes(answer.into_body(), whole.len()).await.expect("it ends");
+            assert!(!bytes.is_empty() && bytes.len() <= most, "{} bytes", bytes.len());
+        }
     }
 }
