@@ -125,7 +125,8 @@ export class Panel {
       node.started === null ? "start unknown" : `running for ${age(now - node.started)}`,
     );
     say(this.traffic, sends(node.traffic));
-    set(this.traces, { href: `#/traces/?service=${encodeURIComponent(node.role)}` });
+    const query = new URLSearchParams({ service: node.role, node: node.name });
+    set(this.traces, { href: `#/traces/?${query}` });
     this.breaks.update(app, node, now);
     // Four times a second is as fast as anybody reads.
     if (performance.now() - this.drawn > 250) {

@@ -3,7 +3,7 @@
 import { ask } from "./ask.js";
 import { Keyed, element, field, say, set } from "./dom.js";
 import { bytes, clock, count, cut, some, span } from "./format.js";
-import { list, number, record, text } from "./values.js";
+import { byName, list, number, record, text } from "./values.js";
 import { Waterfall, colour } from "./waterfall.js";
 
 const REFRESH_MS = 2000;
@@ -16,6 +16,14 @@ export class TracesView {
       { id: "trace-service" },
       element("option", { value: "" }, "all"),
     );
+    this.names = element("datalist", { id: "trace-nodes" });
+    this.node = element("input", {
+      id: "trace-node",
+      type: "search",
+      list: "trace-nodes",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
     this.text = element("input", {
       id: "trace-text",
       type: "search",
@@ -53,6 +61,8 @@ export class TracesView {
         },
       },
       field("Service", this.service),
+      field("Node", this.node),
+      this.names,
       field("Text", this.text),
       field("At least ms", this.least),
       element("label", { class: "check" }, this.errors, "only errors"),
@@ -61,7 +71,7 @@ export class TracesView {
     );
     for (const each of [this.service, this.errors])
       each.addEventListener("change", () => this.load());
-    for (const each of [this.text, this.least]) {
+    for (const each of [this.node, this.text, this.least]) {
       each.addEventListener("input", () => {
         clearTimeout(this.typing);
         this.typing = setTimeout(() => this.load(), 250);
@@ -105,10 +115,12 @@ export class TracesView {
     this.lead.hidden = !asked;
     this.heading.hidden = !asked;
     if (asked) {
-      const service = new URLSearchParams(rest).get("service");
+      const query = new URLSearchParams(rest);
+      const service = query.get("service");
       if (service !== null) {
         this.know([service]);
         this.service.value = service;
+        this.node.value = query.get("node") ?? "";
       }
       this.waterfall.close();
       this.load();
@@ -120,6 +132,7 @@ export class TracesView {
   query() {
     const query = new URLSearchParams();
     if (this.service.value) query.set("service", this.service.value);
+    if (this.node.value.trim()) query.set("node", this.node.value.trim());
     if (this.text.value.trim()) query.set("text", this.text.value.trim());
     if (Number(this.least.value) > 0) query.set("least_ms", this.least.value);
     if (this.errors.checked) query.set("errors", "1");
@@ -132,6 +145,17 @@ export class TracesView {
       this.services.add(name);
       this.service.append(element("option", { value: name }, cut(name, 40)));
     }
+  }
+
+  /** Offers the names of the nodes that have the chosen role. */
+  offer(nodes) {
+    const role = this.service.value;
+    const fit = nodes.filter((each) => role === "" || each.role === role);
+    const names = [...new Set(fit.map((each) => each.name))].sort(byName);
+    const key = names.join("\n");
+    if (key === this.offered) return;
+    this.offered = key;
+    this.names.replaceChildren(...names.map((name) => element("option", { value: name })));
   }
 
   async load() {
@@ -147,7 +171,9 @@ export class TracesView {
       const traces = list(found.traces)
         .map(record)
         .filter((each) => text(each.trace_id) !== "");
-      this.know([...this.app.state.nodes.values()].map((each) => each.role));
+      const nodes = [...this.app.state.nodes.values()];
+      this.know(nodes.map((each) => each.role));
+      this.offer(nodes);
       this.know(traces.flatMap((each) => list(each.services).map((name) => text(name))));
       this.rows.show(
         traces.map((each) => [

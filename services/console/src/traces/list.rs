@@ -1,7 +1,7 @@
 //! Which traces are shown in a list.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use super::Traces;
 use super::held::{Held, Kept};
 use super::record::{OriginRecord, Record, Value};
-use super::view::Summary;
+use super::view::{Place, Summary};
 use super::words::Word;
 
 /// The most traces in one list.
@@ -21,6 +21,8 @@ const USUAL_LIMIT: usize = 100;
 pub struct Filter {
     /// A service that takes part; any if it is empty.
     pub service: String,
+    /// A node that takes part, of the service if there is one; any if it is empty.
+    pub node: String,
     /// Text in an id, a name, a service, an attribute or an error, in upper or lower case; any if
     /// it is empty.
     pub text: String,
@@ -36,6 +38,7 @@ impl Default for Filter {
     fn default() -> Self {
         Self {
             service: String::new(),
+            node: String::new(),
             text: String::new(),
             least: Duration::ZERO,
             errors: false,
@@ -54,6 +57,7 @@ impl Filter {
         let wrong = |right: &str| format!("{name}={value}: not understood; {right}");
         match name {
             "service" => self.service = value.to_owned(),
+            "node" => self.node = value.to_owned(),
             "text" => self.text = value.to_owned(),
             "least_ms" if !value.is_empty() => {
                 let least = value.parse::<f64>().ok().map(|least| least / 1_000.0);
@@ -73,7 +77,7 @@ impl Filter {
                 self.limit = limit.ok_or_else(right)?;
             }
             "least_ms" | "limit" => (),
-            _ => return Err(wrong("filters are service, text, least_ms, errors and limit")),
+            _ => return Err(wrong("filters are service, node, text, least_ms, errors and limit")),
         }
         Ok(())
     }
@@ -84,12 +88,12 @@ impl Traces {
     pub fn list(&self, filter: &Filter) -> Vec<Summary> {
         let mut all: Vec<&Held> = self.held.iter().collect();
         all.sort_by_cached_key(|held| (Reverse(held.start()), held.id));
-        let service = Service::of(self, &filter.service);
+        let author = Author::of(self, filter);
         let search = Search::of(self, &filter.text);
         let passing = all.into_iter().filter(|held| {
             (!filter.errors || held.spans.iter().any(|span| span.status == StatusCode::Error))
                 && u128::from(held.end() - held.start()) >= filter.least.as_nanos()
-                && service.as_ref().is_none_or(|service| service.has(held))
+                && author.as_ref().is_none_or(|author| author.takes_part(held))
                 && search.as_ref().is_none_or(|search| search.finds(held))
         });
         let summaries = passing.filter_map(|held| self.summary(held));
@@ -97,18 +101,39 @@ impl Traces {
     }
 }
 
-/// All origins of one service.
-struct Service(BTreeSet<Word>);
+/// Who a span must be of.
+struct Author<'a> {
+    traces: &'a Traces,
+    node: &'a str,
+    /// The origins of the service, and whether each is of the node, unless a span of it says that it
+    /// is of another.
+    origins: BTreeMap<Word, bool>,
+}
 
-impl Service {
-    fn of(traces: &Traces, service: &str) -> Option<Self> {
-        let origins = traces.origins.iter().map(|(origin, _)| origin);
-        let same = origins.filter(|origin| traces.origin_place(*origin).service == service);
-        (!service.is_empty()).then(|| Self(same.collect()))
+impl<'a> Author<'a> {
+    fn of(traces: &'a Traces, filter: &'a Filter) -> Option<Self> {
+        let Filter { service, node, .. } = filter;
+        let places = traces.origins.iter().map(|(origin, _)| (origin, traces.origin_place(origin)));
+        let same = places.filter(|(_, place)| service.is_empty() || place.service == *service);
+        let of_node = |place: Place| place.node.as_ref() == Some(node);
+        let wanted = !service.is_empty() || !node.is_empty();
+        wanted.then(|| Self {
+            traces,
+            node,
+            origins: same.map(|(origin, place)| (origin, of_node(place))).collect(),
+        })
     }
 
-    fn has(&self, held: &Held) -> bool {
-        held.spans.iter().any(|span| self.0.contains(&span.origin))
+    fn takes_part(&self, held: &Held) -> bool {
+        held.spans.iter().any(|span| {
+            self.origins.get(&span.origin).is_some_and(|of_node| {
+                self.node.is_empty()
+                    || match self.traces.node(&Record::read(&span.record, span.start)) {
+                        Some(node) => node == self.node,
+                        None => *of_node,
+                    }
+            })
+        })
     }
 }
 

@@ -101,7 +101,7 @@ pub struct Event {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     pub(super) service: String,
-    node: Option<String>,
+    pub(super) node: Option<String>,
 }
 
 impl Traces {
@@ -155,7 +155,8 @@ impl Traces {
         Some(kind.unwrap_or_else(|| "failed".to_owned()))
     }
 
-    fn node(&self, record: &Record<'_>) -> Option<String> {
+    /// The node that a span itself says it is of.
+    pub(super) fn node(&self, record: &Record<'_>) -> Option<String> {
         text(&self.words, &record.attributes, NODE)
     }
 

@@ -134,8 +134,12 @@ fn traces(stage: &Stage, page: &Page) {
     page.click("#plan [data-node='overlay/F']");
     page.click("#panel-traces");
     page.sees("#trace-list a");
-    let chosen = page.run("return document.getElementById('trace-service').value;", &[]);
-    assert_eq!(chosen, "overlay-worker");
+    for (filter, value) in [("service", "overlay-worker"), ("node", "F")] {
+        let script = "return document.getElementById(`trace-${arguments[0]}`).value;";
+        assert_eq!(page.run(script, &[json!(filter)]), value);
+    }
+    page.write("#trace-node", "nobody");
+    page.reads("#traces-empty", "No trace matches");
     let (status, _) =
         crate::wire::ask(&stage.console.address, "GET", "/traces/zz", None).expect("an answer");
     assert_eq!(status, 400);

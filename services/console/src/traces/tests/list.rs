@@ -1,5 +1,7 @@
 //! What a filter lets pass.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::traces::{Filter, LIST_LIMIT};
 
@@ -68,6 +70,30 @@ fn services_durations_and_errors_filter() {
 }
 
 #[test]
+fn a_node_is_found_by_what_a_span_says_or_else_by_where_it_came_from() {
+    let mut traces = some();
+    let of = |node: &str, spans| {
+        let resource = [("service.name", "raft-node"), ("service.instance.id", node)];
+        from(resource.map(|(key, value)| attribute(key, text(value))).into(), spans)
+    };
+    let says =
+        |id, node: &str| with(span(id, 1, 0, 50, 55), vec![attribute("ensemble.node", text(node))]);
+    traces.add(NOW, &[of("1", vec![span(0xaaa4, 1, 0, 60, 61), says(0xaaa5, "2")])]);
+    traces.add(NOW, &[of("2", vec![span(0xaaa5, 2, 1, 51, 52), says(0xaaa6, "n24")])]);
+    let node = |service: &str, node: &str| {
+        let [service, node] = [service, node].map(str::to_owned);
+        listed(&traces, &Filter { service, node, ..Filter::default() })
+    };
+    assert_eq!(vec![0xaaa4], node("raft-node", "1"));
+    assert_eq!(vec![0xaaa5], node("raft-node", "2"));
+    assert_eq!(vec![0xaaa5], node("", "2"));
+    assert_eq!(BTreeSet::from([0xaaa2, 0xaaa6]), node("", "n24").into_iter().collect());
+    assert_eq!(vec![0xaaa2], node("chord-node", "n24"));
+    assert!(node("chord-node", "1").is_empty());
+    assert!(node("", "n2").is_empty());
+}
+
+#[test]
 fn a_list_has_at_most_a_thousand_traces() {
     let traces = holding((1..=1_500).map(|trace| span(trace, 1, 0, 0, 1)).collect());
     let all = Filter { limit: usize::MAX, ..Filter::default() };
@@ -84,17 +110,18 @@ fn a_query_sets_a_filter_or_is_told_what_is_wrong() {
         }
         Ok::<_, String>(filter)
     };
-    let empty = [("service", ""), ("text", ""), ("least_ms", ""), ("errors", ""), ("limit", "")];
+    let empty = ["service", "node", "text", "least_ms", "errors", "limit"].map(|name| (name, ""));
     assert_eq!(Ok(Filter::default()), set(&empty));
     let expected = Filter {
         service: "raft-node".to_owned(),
+        node: "1".to_owned(),
         text: "put".to_owned(),
         least: Duration::from_micros(1_500),
         errors: true,
         limit: 7,
     };
     let full = [("service", "raft-node"), ("text", "put"), ("least_ms", "1.5"), ("errors", "1")];
-    assert_eq!(Ok(expected), set(&[&full[..], &[("limit", "7")]].concat()));
+    assert_eq!(Ok(expected), set(&[&full[..], &[("limit", "7"), ("node", "1")]].concat()));
     for wrong in ["-1", "NaN", "inf", "1e300", "x"] {
         assert!(set(&[("least_ms", wrong)]).is_err(), "{wrong}");
     }
