@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -16,6 +16,8 @@ use crate::site::{SERVICES, Site, eventually, send};
 
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How many may look at once.
+const VIEWERS: usize = 2_048;
 
 /// A console that runs.
 pub(crate) struct Console {
@@ -234,6 +236,33 @@ fn a_console_refuses_what_is_wrong_and_who_may_not() {
     }
     let plain = console.ask("POST", "/break", &format!("cookie: {value}\r\n"), &break_a);
     assert_eq!(plain.0, 415, "a form of another site cannot say that it is JSON");
+}
+
+#[test]
+fn one_viewer_too_many_is_refused_until_another_leaves() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the highest");
+    let mut site = Site::new();
+    site.up(&[]);
+    let console = Console::of(&site);
+    let look = || {
+        let mut stream = console.send("GET", "/events", "", "");
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).expect("an answer");
+        (stream, String::from_utf8_lossy(&head[9..]).into_owned())
+    };
+    let mut viewers = Vec::new();
+    for _ in 0..VIEWERS {
+        let (stream, status) = look();
+        assert_eq!(status, "200", "viewer {}", viewers.len());
+        viewers.push(stream);
+    }
+    let (status, body) = console.get("/events");
+    assert!(status == 503 && body.contains("2048 viewers already: close a page"), "{body}");
+    assert_eq!(console.get("/").0, 200, "the page itself is there");
+    viewers.pop();
+    eventually("there is room again", || (look().1 == "200").then_some(()));
 }
 
 /// How a browser speaks that trusts the authority of a site, and has no certificate.

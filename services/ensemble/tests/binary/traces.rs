@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::collector::Collector;
 use crate::console::Console;
@@ -68,11 +69,46 @@ fn a_write_on_the_page_is_one_trace_of_the_console_and_the_cluster() {
     assert_eq!((&spans[0]["name"], &spans[0]["error"]), (&json!("chord find"), &answer["error"]));
 }
 
-#[test]
-fn spans_come_by_tls_and_are_passed_on() {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+/// A collector, and what it runs in.
+fn collector() -> (Runtime, Collector) {
+    let mut runtime = Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
     let collector = runtime.block_on(async { Collector::start() });
+    (runtime, collector)
+}
+
+#[test]
+fn another_collector_is_told_everything_once() {
+    let (_runtime, collector) = collector();
+    let mut site = Site::new();
+    site.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.url()));
+    site.up(&[]);
+    let console = Console::of(&site);
+    let forward = || {
+        let answer = eventually("it is forwarded", || {
+            let payload = json!({ "payload": "hello" });
+            let (status, answer) = console.post("/act/overlay/forward", &payload);
+            (status == 200).then_some(answer)
+        });
+        let id = answer["trace_id"].as_str().expect("a trace").to_owned();
+        eventually("the console and all six have told", || {
+            let spans = collector.trace(&id);
+            let services = spans.iter().map(|span| (span.service.clone(), span.node().to_owned()));
+            let told = services.collect::<BTreeSet<_>>().len() > SERVICES.len();
+            told.then_some(())
+        });
+        id
+    };
+    // What would be told twice of the first would have been by the end of the others.
+    let [first, ..] = [forward(), forward(), forward()];
+    let spans = collector.trace(&first);
+    let different: BTreeSet<_> = spans.iter().map(|span| &span.id).collect();
+    assert_eq!(different.len(), spans.len(), "{spans:#?}");
+}
+
+#[test]
+fn spans_come_by_tls_and_are_passed_on() {
+    let (_runtime, collector) = collector();
     let mut site = Site::new();
     site.succeed(&["certs"]);
     site.variables.push(("CONSOLE_FORWARD".to_owned(), collector.url()));
