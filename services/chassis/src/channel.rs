@@ -19,7 +19,8 @@ use tonic::transport::{self, Endpoint};
 use tonic::{ConnectError, Status, TimeoutExpired};
 use tower::Service;
 
-use crate::{Tls, telemetry};
+use crate::Tls;
+use crate::telemetry::span;
 
 /// Bytes of a message that are taken off the wire before the reader has asked for them.
 const WINDOW: u32 = 1 << 20;
@@ -141,7 +142,7 @@ impl Service<http::Request<Body>> for Channel {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> ResponseFuture {
-        telemetry::carry(request.headers_mut());
+        span::carry(request.headers_mut());
         self.0.call(request)
     }
 }

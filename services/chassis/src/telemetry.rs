@@ -3,10 +3,9 @@
 //! either.
 
 mod export;
-mod span;
+pub(crate) mod span;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, OnceLock};
@@ -21,7 +20,6 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use protocols::Trace;
 use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
@@ -32,10 +30,10 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::export::Signal;
-pub(crate) use self::span::{Parent, carry};
+pub(crate) use self::span::Parent;
 pub use self::span::{Span, Spans, decode_trace, encode_trace};
 use crate::channel::Connector;
-use crate::logs::Logs;
+use crate::logs::{Fields, Logs};
 use crate::settings::{Common, Environment, LogFormat};
 
 /// Names of attributes and metrics: they are an interface, so they stand in one place.
@@ -246,35 +244,5 @@ where
         }
         line.extend(fields.0.into_iter().map(|(name, value)| (name.into(), value)));
         writeln!(writer, "{}", Value::Object(line))
-    }
-}
-
-/// The fields of an event, its message among them.
-#[derive(Default)]
-pub(crate) struct Fields(pub(crate) BTreeMap<&'static str, Value>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name(), format!("{value:?}").into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name(), value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name(), value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name(), value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name(), value.into());
     }
 }

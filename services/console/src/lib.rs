@@ -6,6 +6,7 @@
 //! | `role` | settings; how the process begins and ends |
 //! | `fleet` | watches every process that there is: its health, its view, its events |
 //! | `scene` | what is seen, as a value that is told the time: nodes, frames, history |
+//! | `limits` | what is kept of a text, and how a number is told so that it stays exact |
 //! | `logs` | the last lines that each process has written |
 //! | `picture` | the words in which the page is told |
 //! | [`promises`] | whether what is seen agrees with what the systems promise |
@@ -18,6 +19,7 @@
 
 mod act;
 mod fleet;
+mod limits;
 mod logs;
 mod picture;
 pub mod promises;

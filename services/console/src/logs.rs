@@ -6,6 +6,8 @@ use proto::ensemble::observe::v1::{LogLevel, LogLine};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::limits::{EXACT, exact, shortened};
+
 /// Lines of one process.
 const LINES_LIMIT: usize = 500;
 /// Bytes of the lines of one process.
@@ -52,7 +54,7 @@ impl Line {
 
     fn as_json(&self) -> Value {
         let Self { number, at, level, target, message, fields, cut } = self;
-        let fields = serde_json::from_str(fields).map_or_else(|_| json!({}), super::scene::exact);
+        let fields = serde_json::from_str(fields).map_or_else(|_| json!({}), exact);
         json!({ "number": number, "at": at, "level": level, "target": target,
                 "message": message, "fields": fields, "cut": cut })
     }
@@ -100,9 +102,9 @@ impl Logs {
         let is_object = serde_json::from_str::<Value>(&line.fields).is_ok_and(|it| it.is_object());
         let fits = line.fields.len() <= TEXT_LIMIT + 2;
         let fields = if is_object && fits { line.fields } else { "{}".to_owned() };
-        let message = super::scene::shortened(line.message, TEXT_LIMIT);
-        let target = super::scene::shortened(line.target, TARGET_LIMIT);
-        let (at, cut) = (line.at_ms.min(super::scene::EXACT), line.cut || !fits);
+        let message = shortened(line.message, TEXT_LIMIT);
+        let target = shortened(line.target, TARGET_LIMIT);
+        let (at, cut) = (line.at_ms.min(EXACT), line.cut || !fits);
         self.keep(key, Line { number: 0, at, level, target, message, fields, cut });
     }
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use proto::ensemble::observe::v1::LogLine;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use self::history::History;
 use self::traffic::{Meter, Rates};
+use crate::limits::{exact, shortened};
 use crate::logs::{Level, Logs};
 use crate::picture::{Act, Event, Faults, Frame, Health, Node, Nodes, Snapshot, Told, View};
 use crate::promises::{Observed, Promises};
@@ -35,8 +36,6 @@ const FORGET_MS: u64 = 60_000;
 const JUDGE_MS: u64 = 250;
 /// Frames that a viewer may lag behind before it is shown everything anew.
 const LAG_LIMIT: u64 = history::FINE as u64;
-/// Whole numbers above this are not exact in JavaScript.
-pub(crate) const EXACT: u64 = (1 << 53) - 1;
 
 /// What was seen of a process at an address.
 #[derive(Clone, Debug)]
@@ -368,30 +367,4 @@ impl Scene {
     pub(crate) fn history(&self, from: u64, to: u64) -> Option<Vec<Bytes>> {
         self.history.between(from, to)
     }
-}
-
-/// As many characters as there may be.
-pub(crate) fn shortened(mut text: String, most: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(most) {
-        text.truncate(end);
-        text.push('…');
-        text.shrink_to_fit();
-    }
-    text
-}
-
-/// The same with every whole number as text that JavaScript could not tell from another.
-pub(crate) fn exact(value: Value) -> Value {
-    match value {
-        Value::Number(number) if is_inexact(&number) => Value::String(number.to_string()),
-        Value::Array(values) => values.into_iter().map(exact).collect(),
-        Value::Object(fields) => {
-            fields.into_iter().map(|(name, value)| (name, exact(value))).collect()
-        }
-        value @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => value,
-    }
-}
-
-fn is_inexact(number: &Number) -> bool {
-    number.as_u64().is_some_and(|number| number > EXACT)
 }

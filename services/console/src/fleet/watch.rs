@@ -17,8 +17,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::limits::shortened;
 use crate::picture::Health;
-use crate::scene::{EVENT_LIMIT, Identity, Seen, shortened};
+use crate::scene::{EVENT_LIMIT, Identity, Seen};
 
 /// How long a connection, or the answer to a question, may take.
 const PATIENCE: Duration = Duration::from_secs(2);

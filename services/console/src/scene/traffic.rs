@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{EXACT, NAME_LIMIT, shortened};
+use super::NAME_LIMIT;
+use crate::limits::{EXACT, shortened};
 
 /// Peers of one process.
 const PEERS_LIMIT: usize = 256;

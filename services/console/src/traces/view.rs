@@ -11,6 +11,7 @@ use super::held::{Held, Kept};
 use super::record::{Attributes, OriginRecord, Record, Value};
 use super::words::{Word, Words};
 use super::{SpanId, TraceId, Traces, export};
+use crate::limits::EXACT;
 
 /// The process within its system, of a span or of a resource.
 const NODE: &str = "ensemble.node";
@@ -20,8 +21,6 @@ const INSTANCE: &str = "service.instance.id";
 const SERVICE: &str = "service.name";
 /// As OpenTelemetry says it.
 const UNKNOWN_SERVICE: &str = "unknown_service";
-/// The largest whole number that a page reads as it is.
-const LARGEST_EXACT: u64 = (1 << 53) - 1;
 
 /// A trace in a list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -231,9 +230,7 @@ fn json(words: &Words<str>, value: &Value<'_>) -> Json {
         Value::Text(text) => (*text).into(),
         Value::Known(word) => words.get(*word).into(),
         Value::Flag(flag) => (*flag).into(),
-        Value::Integer(number) if number.unsigned_abs() > LARGEST_EXACT => {
-            number.to_string().into()
-        }
+        Value::Integer(number) if number.unsigned_abs() > EXACT => number.to_string().into(),
         Value::Integer(number) => (*number).into(),
         Value::Double(number) if number.is_finite() => (*number).into(),
         Value::Double(number) => export::infinite(*number).into(),
