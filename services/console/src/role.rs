@@ -14,6 +14,8 @@ use crate::fleet::{self, Place, Report};
 use crate::traces::{DEADLINE, Forwarder, QUEUE_BYTES};
 use crate::web::{self, Console, Session};
 
+/// How long spans may take to be passed on at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Time between two frames. A process looks for changes of its view every 50 ms: together they are
 /// seen in less than 100.
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
@@ -146,12 +148,16 @@ async fn start(chassis: Chassis) -> anyhow::Result<()> {
     };
     let session = Session::new(token, secure);
     let forwarder = plan.forward.as_deref().map(|url| forward(&chassis, url)).transpose()?;
-    let console = Console::new(&chassis, session, plan.history_bytes, forwarder);
+    let console = Console::new(&chassis, session, plan.history_bytes, forwarder.clone());
     let mut services = Services::default().with_pages(web::pages(&console));
     if let Some(address) = plan.traces {
         services = services.with_beside(address, console.receiver().into_service());
     }
-    chassis.serve(services, show(console, reports)).await
+    let served = chassis.serve(services, show(console, reports)).await;
+    if let Some(forwarder) = forwarder {
+        forwarder.finish(FAREWELL).await;
+    }
+    served
 }
 
 /// Where a browser on this machine finds the page.

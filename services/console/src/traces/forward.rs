@@ -1,7 +1,8 @@
 //! Passes whatever was received on to another collector, from a queue that is bounded: what finds
 //! no room in it, is refused, or cannot be sent for too long is lost, and counted.
 //!
-//! What is absent: anything on disk. What waits when the console ends is lost.
+//! What is absent: anything on disk. What still waits when the console ends gets a moment, and is
+//! lost then.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use chassis::channel::{Channel, reason};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use prost::Message as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 use tracing::{info, warn};
@@ -37,6 +38,8 @@ struct Way {
     most: usize,
     queue: Mutex<Queue>,
     more: Notify,
+    /// Spans of which it is open yet whether they will be taken.
+    open: watch::Sender<u64>,
     passed: AtomicU64,
     lost: AtomicU64,
 }
@@ -71,6 +74,7 @@ impl Forwarder {
             most,
             queue: Mutex::default(),
             more: Notify::new(),
+            open: watch::Sender::new(0),
             passed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         }))
@@ -90,6 +94,7 @@ impl Forwarder {
             return;
         }
         queue.bytes += length;
+        self.0.open.send_modify(|open| *open += spans);
         let bytes = message.encode_to_vec();
         queue.letters.push_back(Letter { bytes, spans, arrived: Instant::now() });
         drop(queue);
@@ -115,6 +120,17 @@ impl Forwarder {
         loop {
             let letter = self.next().await;
             self.deliver(&client, &letter, &mut pause).await;
+            self.0.open.send_modify(|open| *open -= letter.spans);
+        }
+    }
+
+    /// Gives what waits so long to be taken. Whoever calls it has nothing more to pass on.
+    pub async fn finish(&self, patience: Duration) {
+        let mut open = self.0.open.subscribe();
+        let done = open.wait_for(|open| *open == 0);
+        if tokio::time::timeout(patience, done).await.is_err() {
+            let spans = *self.0.open.borrow();
+            warn!(spans, "told to stop before all spans were passed on: the rest is lost");
         }
     }
 

@@ -88,3 +88,25 @@ async fn what_makes_no_sense_there_is_lost_at_once() {
     until("it is lost", || forwarder.counts() == Forwarded { passed: 0, lost: 2 }).await;
     drop(health);
 }
+
+#[tokio::test]
+async fn what_waits_at_the_end_gets_a_moment_and_no_longer() {
+    let (there, url) = serving_on(Limits::default(), None);
+    let forwarder = passing_on_to(&url, 1 << 20);
+    forwarder.finish(PATIENCE).await;
+    for trace in 1..=50 {
+        forwarder.pass_on(&message(trace, 2));
+    }
+    forwarder.finish(PATIENCE).await;
+    assert_eq!(forwarder.counts(), Forwarded { passed: 100, lost: 0 });
+    assert_eq!(100, check(&there.lock().expect("no holder panics")).kept);
+    // Nobody is there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    drop(listener);
+    let forwarder = passing_on_to(&format!("http://{address}"), 1 << 20);
+    forwarder.pass_on(&message(1, 2));
+    let began = Instant::now();
+    forwarder.finish(Duration::from_millis(50)).await;
+    assert!(began.elapsed() >= Duration::from_millis(50) && began.elapsed() < PATIENCE);
+}
