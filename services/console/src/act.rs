@@ -3,6 +3,7 @@
 
 mod breaking;
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chassis::channel::Connector;
@@ -127,20 +128,65 @@ impl Deed {
     }
 
     /// Does it.
-    pub(crate) async fn carry_out(&self, connector: &Connector, nodes: &Nodes) -> Outcome {
+    pub(crate) async fn carry_out(&self, clients: &Clients, nodes: &Nodes) -> Outcome {
         match self {
-            Self::Forward(deed) => forward(connector, nodes, deed).await,
-            Self::Store(deed) => in_store(connector, nodes, deed).await,
-            Self::Ring(deed) => on_ring(connector, nodes, deed).await,
+            Self::Forward(deed) => forward(&clients.connector, nodes, deed).await,
+            Self::Store(deed) => in_store(clients.of_store(nodes)?, deed).await,
+            Self::Ring(deed) => on_ring(clients.of_ring(nodes)?, deed).await,
         }
     }
 }
 
-async fn in_store(connector: &Connector, nodes: &Nodes, deed: &Store) -> Outcome {
-    let endpoints = addresses(nodes, "raft-node")?;
-    let options = raft::client::Options { deadline: PATIENCE, ..<_>::default() };
-    let client = raft::client::Client::new(connector.clone(), endpoints, options);
-    let client = client.map_err(|error| error.to_string())?;
+/// The clients by which acts are done. Each lasts while the same processes are there: connections
+/// are made once, and who led the last time is asked first.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    connector: Connector,
+    store: Mutex<Kept<raft::client::Client>>,
+    ring: Mutex<Kept<chord::client::Client>>,
+}
+
+/// A client, and where those are that it asks.
+type Kept<C> = Option<(Vec<String>, C)>;
+
+impl Clients {
+    pub(crate) fn new(connector: Connector) -> Self {
+        Self { connector, store: Mutex::default(), ring: Mutex::default() }
+    }
+
+    fn of_store(&self, nodes: &Nodes) -> Result<raft::client::Client, String> {
+        kept(&self.store, addresses(nodes, "raft-node")?, |endpoints| {
+            let options = raft::client::Options { deadline: PATIENCE, ..<_>::default() };
+            raft::client::Client::new(self.connector.clone(), endpoints, options)
+        })
+    }
+
+    fn of_ring(&self, nodes: &Nodes) -> Result<chord::client::Client, String> {
+        kept(&self.ring, addresses(nodes, "chord-node")?, |endpoints| {
+            let options = chord::client::Options { deadline: PATIENCE, ..<_>::default() };
+            chord::client::Client::new(self.connector.clone(), endpoints, options)
+        })
+    }
+}
+
+/// The client that there is, or another if the processes are others.
+fn kept<C: Clone, E: ToString>(
+    kept: &Mutex<Kept<C>>,
+    endpoints: Vec<String>,
+    make: impl FnOnce(&[String]) -> Result<C, E>,
+) -> Result<C, String> {
+    let mut kept = kept.lock().expect("no holder panics");
+    match &*kept {
+        Some((same, client)) if *same == endpoints => Ok(client.clone()),
+        _ => {
+            let client = make(&endpoints).map_err(|error| error.to_string())?;
+            *kept = Some((endpoints, client.clone()));
+            Ok(client)
+        }
+    }
+}
+
+async fn in_store(client: raft::client::Client, deed: &Store) -> Outcome {
     let told = |error: raft::client::Error| remedied(&error, error.remedy());
     match deed {
         Store::Put(Pair { key, value }) => {
@@ -158,11 +204,7 @@ async fn in_store(connector: &Connector, nodes: &Nodes, deed: &Store) -> Outcome
     }
 }
 
-async fn on_ring(connector: &Connector, nodes: &Nodes, deed: &Ring) -> Outcome {
-    let endpoints = addresses(nodes, "chord-node")?;
-    let options = chord::client::Options { deadline: PATIENCE, ..<_>::default() };
-    let client = chord::client::Client::new(connector.clone(), endpoints, options);
-    let client = client.map_err(|error| error.to_string())?;
+async fn on_ring(client: chord::client::Client, deed: &Ring) -> Outcome {
     let told = |error: chord::client::Error| remedied(&error, error.remedy());
     // Each hop with its time.
     let mode = Some(chord::client::Mode::Iterative);

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::session::Session;
-use crate::act::{self, Break, Deed, Ring, Store};
+use crate::act::{self, Break, Clients, Deed, Ring, Store};
 use crate::fleet::{Report, now, since_1970};
 use crate::picture::Act;
 use crate::scene::Scene;
@@ -51,6 +51,7 @@ pub(crate) struct Console(Arc<Shared>);
 
 struct Shared {
     connector: Connector,
+    clients: Clients,
     session: Session,
     scene: Mutex<Scene>,
     telemetry: Arc<Telemetry>,
@@ -75,6 +76,7 @@ impl Console {
     ) -> Self {
         Self(Arc::new(Shared {
             connector: chassis.connector.clone(),
+            clients: Clients::new(chassis.connector.clone()),
             session,
             scene: Mutex::new(Scene::new(history_bytes)),
             telemetry: chassis.telemetry.clone(),
@@ -240,7 +242,7 @@ async fn perform<T: DeserializeOwned>(
     };
     let nodes = console.scene().nodes().clone();
     let own = Own::begin(&console.0.telemetry, deed.name(), since_1970());
-    let carrying_out = own.span().scope(deed.carry_out(&console.0.connector, &nodes));
+    let carrying_out = own.span().scope(deed.carry_out(&console.0.clients, &nodes));
     let (outcome, took_us) = act::timed(carrying_out).await;
     let (ok, trace_id) = (outcome.is_ok(), own.trace_id());
     let (system, text) = (deed.system(), deed.words());

@@ -59,6 +59,15 @@ fn a_write_on_the_page_is_one_trace_of_the_console_and_the_cluster() {
     assert!(from <= began && began <= ended && ended <= to + 0.01, "{spans:#?}");
     let commit = spans.iter().find(|span| span["name"] == "raft commit").expect("a commit");
     assert_eq!((&commit["parent_id"], &commit["node"]), (&asked["span_id"], &asked["node"]));
+    // Who leads is known from then on; another may be elected on a busy machine.
+    let redirected = (0..8).filter(|_| {
+        let (status, answer) = console.post("/act/raft/put", &put);
+        assert_eq!(status, 200, "{answer}");
+        let id = answer["trace_id"].as_str().expect("a trace");
+        let spans = trace(&console, id, appended);
+        spans.iter().any(|span| !span["error"].is_null())
+    });
+    assert!(redirected.count() <= 2, "whoever does not lead is asked");
     // Every page is told which trace it was, and who looks back too.
     eventually("it is history", || console.get("/history?from=0").1.contains(id).then_some(()));
     // What fails has a trace as well.
