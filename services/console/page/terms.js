@@ -6,8 +6,20 @@ import { clamp, list, number, record, text } from "./values.js";
 
 const SEGMENTS_LIMIT = 600;
 
+/** What was read of nodes as they were: another frame has another node. */
+const known = new WeakMap();
+
 /** A node's raft view with every field that the page relies on. */
 export function viewOf(node) {
+  let view = known.get(node);
+  if (view === undefined) {
+    view = read(node);
+    known.set(node, view);
+  }
+  return view;
+}
+
+function read(node) {
   const view = record(node.view);
   return {
     seen: node.view !== null,
