@@ -243,6 +243,8 @@ fn one_viewer_too_many_is_refused_until_another_leaves() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).expect("up to the highest");
+    // They outlive the console: who closes a connection first keeps its port for a minute.
+    let mut viewers = Vec::new();
     let mut site = Site::new();
     site.up(&[]);
     let console = Console::of(&site);
@@ -252,7 +254,6 @@ fn one_viewer_too_many_is_refused_until_another_leaves() {
         stream.read_exact(&mut head).expect("an answer");
         (stream, String::from_utf8_lossy(&head[9..]).into_owned())
     };
-    let mut viewers = Vec::new();
     for _ in 0..VIEWERS {
         let (stream, status) = look();
         assert_eq!(status, "200", "viewer {}", viewers.len());
