@@ -105,8 +105,8 @@ impl Traces {
 struct Author<'a> {
     traces: &'a Traces,
     node: &'a str,
-    /// The origins of the service, and whether each is of the node, unless a span of it says that it
-    /// is of another.
+    /// The origins of the service, and whether each is of the node, unless a span of it says that
+    /// it is of another.
     origins: BTreeMap<Word, bool>,
 }
 
