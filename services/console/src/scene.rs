@@ -239,6 +239,8 @@ impl Scene {
             node.faults = Faults::default();
         }
         (node.role, node.address, node.host) = (role, address.to_string(), host);
+        // Where it was before, nobody speaks for it any more.
+        self.keys.retain(|_, known| *known != key);
         self.keys.insert(address.clone(), key.clone());
         self.changed.insert(key);
     }

@@ -84,6 +84,22 @@ fn another_process_at_an_address_takes_its_place() {
 }
 
 #[test]
+fn a_process_that_has_moved_is_heard_at_its_place_alone() {
+    let mut scene = one();
+    scene.see(1_000, &at(1), Seen::Health(Health::Unreachable));
+    // Begun anew elsewhere, it is found there before its name leads away from where it was.
+    scene.see(2_000, &at(2), known("raft-node", "1", 1_500));
+    scene.see(2_000, &at(2), Seen::Health(Health::Serving));
+    scene.see(3_000, &at(1), Seen::Health(Health::Unreachable));
+    scene.see(4_000, &at(1), known("chord-node", "24", 3_500));
+    scene.see(5_000, &at(1), Seen::Gone);
+    let node = scene.nodes().get("raft/1").expect("it is there");
+    assert_eq!((&*node.address, node.health), (&*at(2), Health::Serving));
+    scene.see(6_000, &at(2), Seen::Gone);
+    assert!(scene.nodes().is_empty());
+}
+
+#[test]
 fn faults_are_marked_until_they_end_or_the_process_begins_anew() {
     let mut scene = one();
     scene.set_faults(1_000, "raft/1", |faults| faults.suspended_until = Some(3_000));
