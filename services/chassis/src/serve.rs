@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
-use http::{Request, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse as _;
+use axum::{Router, extract};
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -234,9 +236,24 @@ fn router(services: Services, telemetry: &Arc<Telemetry>, refresh: Option<Refres
             }
         }
     };
-    let routes = services.routes.prepare().into_axum_router();
-    let routes = routes.route("/metrics", axum::routing::get(metrics));
+    let routes = methods(services.routes).route("/metrics", axum::routing::get(metrics));
     services.pages.into_iter().fold(routes, Router::merge)
+}
+
+/// The methods of gRPC services, for calls as gRPC has them (gRPC over HTTP2, "Requests"). What
+/// another site has a browser send comes by HTTP/1 without TLS, and says what it is only where that
+/// site is taken for this process; it would be carried out all the same.
+fn methods(routes: Routes) -> Router {
+    let calls = middleware::from_fn(async |request: extract::Request, next: Next| {
+        let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_call = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        if !is_call || request.version() != Version::HTTP_2 {
+            let wrong = "HTTP/2 and content-type: application/grpc are wanted\n";
+            return (StatusCode::UNSUPPORTED_MEDIA_TYPE, wrong).into_response();
+        }
+        next.run(request).await
+    });
+    routes.prepare().into_axum_router().route_layer(calls)
 }
 
 async fn keep_metrics_fresh(refresh: Refresh) {
@@ -318,7 +335,7 @@ impl Acceptor {
             listener: listen(address, &self.shutdown).await?,
             tls: self.tls.clone(),
             limit: self.limit.clone(),
-            router: routes.prepare().into_axum_router(),
+            router: methods(routes),
             pages: None,
             calls: self.calls.clone(),
             shutdown: self.shutdown.clone(),

@@ -239,6 +239,28 @@ fn a_console_refuses_what_is_wrong_and_who_may_not() {
 }
 
 #[test]
+fn what_another_site_has_a_browser_send_is_no_call() {
+    let mut site = Site::new();
+    site.variables.push(("CHASSIS_FAULTS".into(), "on".into()));
+    site.up(&[]);
+    let methods = [
+        (site.ports[0], "/ensemble.faults.v1.FaultService/Crash"),
+        (site.console[0], "/grpc.health.v1.Health/Check"),
+        (site.console[1], "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+    ];
+    // Any site may send the one; the other, one whose name leads here by deceit.
+    for kind in ["text/plain", "application/grpc"] {
+        for (port, method) in methods {
+            let console = Console { address: format!("127.0.0.1:{port}"), tls: None };
+            let headers = format!("content-type: {kind}\r\norigin: http://evil.example\r\n");
+            let (status, _, answer) = console.ask("POST", method, &headers, "\0\0\0\0\0");
+            assert!(status == 415 && answer.contains("HTTP/2"), "{method}: {status} {answer}");
+        }
+    }
+    site.succeed(&["health", "overlay-a"]);
+}
+
+#[test]
 fn one_viewer_too_many_is_refused_until_another_leaves() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
