@@ -13,8 +13,8 @@ use crate::picture::Told;
 
 /// Milliseconds between two snapshots.
 const SNAPSHOT_MS: u64 = 10_000;
-/// Milliseconds that are kept.
-const KEPT_MS: u64 = 600_000;
+/// Milliseconds that are kept, at least.
+pub(super) const KEPT_MS: u64 = 600_000;
 /// Milliseconds that frames span which were made coarser once, and twice.
 const COARSE_MS: [u64; 2] = [500, 2_000];
 /// The newest frames are never made coarser: whoever looks may yet be shown them.
@@ -75,8 +75,9 @@ impl History {
         let now = entry.at;
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
+        // What was so when they began, the last snapshot before them tells.
         let old = |entry: &Entry| entry.at + KEPT_MS < now;
-        while self.entries.front().is_some_and(old) {
+        while self.entries.iter().skip(1).find(|entry| entry.is_snapshot).is_some_and(old) {
             self.drop_first();
         }
         while self.bytes_limit < self.bytes {

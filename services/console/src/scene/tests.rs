@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proto::ensemble::observe::v1::LogLine;
 use serde_json::{Value, json};
 
-use super::{FORGET_MS, Identity, LAG_LIMIT, Next, Scene, Seen, merged};
+use super::{FORGET_MS, Identity, LAG_LIMIT, Next, Scene, Seen, history as kept, merged};
 use crate::logs::Level;
 use crate::picture::{Direction, Health, Told};
 
@@ -167,6 +167,28 @@ fn what_was_seen_can_be_told_again_from_any_time() {
         let last = (from + 5_000).clamp(1_000, 59_000) / 1_000;
         assert_eq!(term, last.max(began / 1_000), "from {from}");
     }
+}
+
+#[test]
+fn what_happens_after_long_quiet_is_shown_and_what_was_before_is_kept() {
+    let mut scene = one();
+    scene.frame(1_000, None);
+    let later = 2 * kept::KEPT_MS;
+    scene.see(later, &at(1), Seen::Event("becomes leader".to_owned()));
+    scene.frame(later, None);
+    assert!(matches!(scene.after(1), Next::Frame(_)));
+    let told = history(&scene, later - 60_000, u64::MAX).expect("there is some");
+    assert!(told.contains("becomes leader"), "{told}");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["snapshot"]["at"], 1_000);
+    // It is not kept for ever.
+    for when in [later + 10_000, later + 20_000 + kept::KEPT_MS] {
+        scene.see(when, &at(1), Seen::Event("remains leader".to_owned()));
+        scene.frame(when, None);
+    }
+    let told = history(&scene, 0, u64::MAX).expect("there is some");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["snapshot"]["at"], later + 10_000);
 }
 
 #[test]
