@@ -296,11 +296,15 @@ impl Scene {
         let frame = Frame { at, number, nodes, gone, events, promises, acts, logs, spans };
         let frame = Told::new("frame", number, &frame);
         if self.history.oldest().is_none() {
-            // There was nothing before the first.
+            // There was nothing before the first. What was before another one had no room.
             let (nodes, promises, spans) = (Vec::new(), Vec::new(), Stats::default());
             let logs = BTreeMap::new();
             let nothing = Snapshot { at, nodes, promises, spans, logs, oldest: at };
-            self.history.put_snapshot(at, 0, Told::new("snapshot", 0, &nothing));
+            let before = match number {
+                1 => Told::new("snapshot", 0, &nothing),
+                _ => self.snapshot(at),
+            };
+            self.history.put_snapshot(at, number - 1, before);
         }
         self.history.put_frame(at, number, frame.clone());
         if self.history.wants_snapshot(at) {

@@ -192,6 +192,25 @@ fn what_happens_after_long_quiet_is_shown_and_what_was_before_is_kept() {
 }
 
 #[test]
+fn a_history_that_had_no_room_begins_again_with_everything_there_is() {
+    let mut scene = Scene::new(5_000);
+    let pad = |length: usize| Seen::View(format!(r#"{{"pad":"{}"}}"#, "x".repeat(length)));
+    for id in [1, 2] {
+        scene.see(1_000, &at(id), known("raft-node", &id.to_string(), 500));
+    }
+    scene.frame(1_000, None);
+    for (step, length) in [(1_100, 10_000), (1_200, 10)] {
+        scene.see(step, &at(1), pad(length));
+        scene.frame(step, None);
+    }
+    let told = history(&scene, 0, u64::MAX).expect("there is some");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let nodes = told["snapshot"]["nodes"].as_array().expect("nodes");
+    assert_eq!(nodes.len(), 2, "{told}");
+    assert_eq!(told["frames"][0]["number"], 3);
+}
+
+#[test]
 fn the_history_takes_no_more_than_it_may() {
     let mut scene = Scene::new(100_000);
     scene.see(0, &at(1), known("raft-node", "1", 0));
