@@ -147,7 +147,7 @@ impl Logs {
     /// The same of those that have written since pages were told last, now and then.
     pub(crate) fn news(&mut self, at: u64) -> BTreeMap<String, u64> {
         let (when, number) = self.told;
-        if number == self.number || at < when + NEWS_MS {
+        if number == self.number || at.abs_diff(when) < NEWS_MS {
             return BTreeMap::new();
         }
         self.told = (at, self.number);

@@ -230,11 +230,11 @@ impl Scene {
             view: None,
             viewed: at,
         });
-        // Two clocks never agree: only a younger process is another one.
-        let born = |one: Option<u64>, other: Option<u64>| {
-            one.zip(other).is_none_or(|(one, other)| other > one + 1_000)
+        // Two clocks never quite agree. By one that was set back, a younger process is older.
+        let is_another = |one: Option<u64>, other: Option<u64>| {
+            one.zip(other).is_none_or(|(one, other)| other.abs_diff(one) > 1_000)
         };
-        if born(node.started, identity.started) {
+        if is_another(node.started, identity.started) {
             node.started = identity.started;
             node.faults = Faults::default();
         }
@@ -277,7 +277,7 @@ impl Scene {
     /// What has changed since the last frame; nothing if nothing has.
     pub(crate) fn frame(&mut self, at: u64, spans: Option<Stats>) -> Option<Told> {
         self.expire(at);
-        if self.judged + JUDGE_MS <= at {
+        if JUDGE_MS <= at.abs_diff(self.judged) {
             self.judged = at;
             self.promises.tick(at);
         }

@@ -148,7 +148,7 @@ impl Console {
     fn count(&self, now: u64) -> Option<Stats> {
         let mut counted = self.0.counted.lock().expect("no holder panics");
         let (at, before) = *counted;
-        if now < at + COUNT_MS {
+        if now.abs_diff(at) < COUNT_MS {
             return None;
         }
         let stats = self.stats();

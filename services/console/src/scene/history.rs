@@ -53,7 +53,7 @@ impl History {
     /// Whether it is time for a snapshot.
     pub(super) fn wants_snapshot(&self, at: u64) -> bool {
         let last = self.entries.iter().rev().find(|entry| entry.is_snapshot);
-        last.is_none_or(|last| last.at + SNAPSHOT_MS <= at)
+        last.is_none_or(|last| SNAPSHOT_MS <= at.abs_diff(last.at))
     }
 
     pub(super) fn put_snapshot(&mut self, at: u64, number: u64, told: Told) {

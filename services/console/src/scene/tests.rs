@@ -247,6 +247,45 @@ fn the_traffic_of_a_process_is_shown_until_it_falls_silent() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_stops_nothing() {
+    let mut scene = one();
+    let [late, early] = [10_000_000, 5_000_000];
+    let line = LogLine { fields: "{}".into(), ..LogLine::default() };
+    scene.see(late, &at(1), Seen::Log(line.clone()));
+    for second in 0..2 {
+        let sent = [("2".to_owned(), 20 * second)].into();
+        scene.see(late, &at(1), Seen::Traffic(second * 1_000_000, sent));
+    }
+    assert_eq!(frame(&mut scene, late)["nodes"][0]["traffic"], json!({ "2": 20 }));
+    scene.see(early, &at(1), Seen::Log(line));
+    let told = frame(&mut scene, early);
+    assert_eq!(told["logs"], json!({ "raft/1": 2 }));
+    assert_eq!(told["nodes"][0]["traffic"], Value::Null, "it may have fallen silent");
+    assert_eq!(scene.judged, early);
+    let told = history(&scene, early, u64::MAX).expect("there is some");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["snapshot"]["at"], early);
+}
+
+#[test]
+fn who_begins_anew_after_the_clock_was_set_back_is_another_process() {
+    let mut scene = Scene::new(BYTES);
+    for (met, commits) in [(10_000_000, [7, 8]), (5_000_000, [0, 1])] {
+        scene.see(met, &at(1), known("raft-node", "1", met - 1_000));
+        scene.see(met, &at(1), Seen::Health(Health::Serving));
+        for commit in commits {
+            let view = json!({"id": 1, "role": "follower", "term": 5, "leader": 2, "vote": 2,
+                "first": 1, "last": 9, "commit": commit, "applied": commit, "snapshot": 0,
+                "members": []});
+            scene.see(met + 5_000, &at(1), Seen::View(view.to_string()));
+        }
+        scene.see(met + 6_000, &at(1), Seen::Health(Health::Unreachable));
+    }
+    let forward = scene.promises.all().into_iter().find(|it| it.id == "raft/forward");
+    assert_eq!(forward.expect("it is promised").holds, Some(true));
+}
+
+#[test]
 fn a_view_says_when_it_was_seen() {
     let mut scene = one();
     scene.see(2_000, &at(1), Seen::View(r#"{"term":5}"#.to_owned()));

@@ -93,7 +93,7 @@ impl Meter {
     /// Whether nothing was heard for so long that nothing is sent: counts are told when they
     /// change.
     pub(super) fn is_silent(&self, at: u64) -> bool {
-        self.heard + SILENCE_MS <= at
+        SILENCE_MS <= at.abs_diff(self.heard)
     }
 }
 
