@@ -53,14 +53,14 @@ impl Meter {
             if alive_us < *last || before.iter().any(fell) {
                 // Another process.
                 self.counts.clear();
-            } else if alive_us < last + LEAST_US {
+            } else if alive_us - last < LEAST_US {
                 return Ok(None);
             }
         }
         self.heard = at;
         self.counts.push_back((alive_us, sent));
         // One that is older than the window is where it begins.
-        while self.counts.get(1).is_some_and(|(next, _)| next + WINDOW_US <= alive_us) {
+        while self.counts.get(1).is_some_and(|(next, _)| WINDOW_US <= alive_us - next) {
             self.counts.pop_front();
         }
         let rates = self.rates();
@@ -163,6 +163,10 @@ mod tests {
         shown.read(0.1, &[("A", 7)]);
         assert!(shown.read(1.1, &[("A", 8)]));
         assert_eq!(shown.to("A"), 1);
+        // One that says that it lives longer than can be.
+        for count in [9, 10] {
+            shown.read(f64::INFINITY, &[("A", count)]);
+        }
         let million = (0..1_000_000).map(|peer| (format!("{peer}"), 1)).collect();
         let refused = shown.meter.read(0, 9_000_000, million, &Rates::new()).expect_err("too many");
         assert!(refused.contains("1000000 peers"), "{refused}");
