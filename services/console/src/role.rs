@@ -93,7 +93,7 @@ impl Plan {
         let traces = traces.transpose().context("CONSOLE_TRACES")?;
         if let Some(forward) = &settings.forward {
             is_by_tls(forward).context("CONSOLE_FORWARD")?;
-            let own = traces.is_some_and(|own| forward.ends_with(&format!("://{own}")));
+            let own = traces.is_some_and(|own| leads_to(forward, own));
             ensure!(!own, "CONSOLE_FORWARD={forward}: that is this console, CONSOLE_TRACES");
         }
         let forward = settings.forward;
@@ -115,6 +115,17 @@ impl Plan {
         ensure!((1..=1024).contains(&mebibytes), "CONSOLE_HISTORY_MIB={mebibytes}: 1 to 1,024");
         Ok(Self { address, traces, forward, places, token, history_bytes: mebibytes << 20 })
     }
+}
+
+/// Whether what is passed on to `url` comes back to this address of its own, as far as that is told
+/// without a look at who has which name.
+fn leads_to(url: &str, own: SocketAddr) -> bool {
+    let address = url.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let address = address.replace("localhost:", "127.0.0.1:");
+    address.parse::<SocketAddr>().is_ok_and(|there| {
+        let is_here = there.ip().is_loopback() && own.ip().is_unspecified();
+        there.port() == own.port() && (there.ip() == own.ip() || is_here)
+    })
 }
 
 /// Reads `service=host:port`.
@@ -229,21 +240,30 @@ mod tests {
 
     #[test]
     fn spans_are_passed_on_to_another_collector() {
-        let forward = |url: &str| {
+        let forward_from = |own: &str, url: &str| {
             let settings = ConsoleSettings {
                 address: "127.0.0.1:8080".into(),
                 nodes: String::new(),
-                traces: Some("127.0.0.1:4317".into()),
+                traces: Some(own.into()),
                 forward: Some(url.into()),
                 token: None,
                 history_mib: 8,
             };
             Plan::of(settings).map(drop).map_err(|error| format!("{error:#}"))
         };
+        let forward = |url: &str| forward_from("127.0.0.1:4317", url);
         assert_eq!(forward("http://127.0.0.1:4318"), Ok(()));
+        assert_eq!(forward("http://127.0.0.2:4317"), Ok(()));
+        assert_eq!(forward_from("0.0.0.0:4317", "http://10.0.0.2:4317"), Ok(()));
+        for url in ["http://127.0.0.1:4317", "http://localhost:4317", "http://0.0.0.0:4317"] {
+            let error = forward_from("0.0.0.0:4317", url).expect_err(url);
+            assert!(error.contains("that is this console"), "{error}");
+        }
         assert_eq!(forward("https://collector:4317"), Ok(()));
         for (url, wrong) in [
             ("http://127.0.0.1:4317", "that is this console"),
+            ("http://127.0.0.1:4317/", "that is this console"),
+            ("http://localhost:4317", "that is this console"),
             ("127.0.0.1:4318", "give http://HOST:PORT"),
         ] {
             let error = forward(url).expect_err(url);
