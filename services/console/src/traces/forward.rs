@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 use tracing::{info, warn};
 
+use super::held::allocated;
+
 /// The usual most bytes that wait.
 pub const QUEUE_BYTES: usize = 4 << 20;
 /// The longest time that one message may take.
@@ -58,6 +60,11 @@ struct Letter {
     arrived: Instant,
 }
 
+/// What a letter of so many bytes takes.
+pub(super) fn cost(length: usize) -> usize {
+    size_of::<Letter>() + allocated(length) as usize
+}
+
 /// Spans since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
@@ -87,13 +94,13 @@ impl Forwarder {
         if spans == 0 {
             return;
         }
-        let length = message.encoded_len();
+        let cost = cost(message.encoded_len());
         let mut queue = self.0.queue.lock().expect("no holder panics");
-        if queue.bytes + length > self.0.most {
+        if queue.bytes + cost > self.0.most {
             self.0.lost.fetch_add(spans, Ordering::Relaxed);
             return;
         }
-        queue.bytes += length;
+        queue.bytes += cost;
         self.0.open.send_modify(|open| *open += spans);
         let bytes = message.encode_to_vec();
         queue.letters.push_back(Letter { bytes, spans, arrived: Instant::now() });
@@ -170,7 +177,7 @@ impl Forwarder {
             {
                 let mut queue = self.0.queue.lock().expect("no holder panics");
                 if let Some(letter) = queue.letters.pop_front() {
-                    queue.bytes -= letter.bytes.len();
+                    queue.bytes -= cost(letter.bytes.len());
                     return letter;
                 }
             }

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 
 use super::receiver::{request, serving_on};
 use super::*;
+use crate::traces::forward::cost;
 use crate::traces::{DEADLINE, Forwarded, Forwarder};
 
 /// Longer than anything here takes, even on a busy machine.
@@ -56,7 +57,7 @@ async fn what_nobody_takes_waits_within_limits_and_is_passed_on_later() {
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
     let each = message(1, 2);
-    let most = 3 * prost::Message::encoded_len(&each);
+    let most = 3 * cost(prost::Message::encoded_len(&each));
     let forwarder = passing_on_to(&format!("http://{address}"), most);
     // One is on its way, three wait.
     forwarder.pass_on(&each);
@@ -72,6 +73,24 @@ async fn what_nobody_takes_waits_within_limits_and_is_passed_on_later() {
     until("the rest comes", || forwarder.counts() == Forwarded { passed: 8, lost: 12 }).await;
     let kept = check(&traces.lock().expect("no holder panics"));
     assert_eq!((8, 4), (kept.kept, kept.traces));
+}
+
+#[tokio::test]
+async fn messages_that_are_nearly_nothing_take_no_more_than_there_may_wait() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    drop(listener);
+    let forwarder = passing_on_to(&format!("http://{address}"), 64 << 10);
+    let spans = vec![Span::default()];
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let tiny = ExportTraceServiceRequest { resource_spans };
+    for _ in 0..10_000 {
+        forwarder.pass_on(&tiny);
+    }
+    // Each takes memory of its own, besides what is sent.
+    let waiting = 10_000 - forwarder.counts().lost;
+    assert!((500..=1_000).contains(&waiting), "{waiting} wait");
 }
 
 #[tokio::test]
