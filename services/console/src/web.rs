@@ -36,6 +36,8 @@ use crate::traces::{Forwarder, Own, Receiver, Stats, TraceId, Traces};
 
 /// The longest request: a value of a mebibyte as JSON.
 const BODY_LIMIT: usize = 8 << 20;
+/// The longest request of who has not shown the token: that token, as JSON.
+const LOGIN_LIMIT: usize = 4 << 10;
 /// Viewers at once: whoever sends spans or asks for the page needs a connection too.
 const VIEWERS_LIMIT: usize = 2_048;
 /// Acts at once.
@@ -180,7 +182,7 @@ pub(crate) fn pages(console: &Console) -> Router {
     Router::new()
         .merge(page::files())
         .route("/session", get(session::session))
-        .route("/login", post(session::login))
+        .route("/login", post(session::login).layer(DefaultBodyLimit::max(LOGIN_LIMIT)))
         .merge(guarded)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(console.clone(), session::same_site))

@@ -239,6 +239,20 @@ fn a_console_refuses_what_is_wrong_and_who_may_not() {
 }
 
 #[test]
+fn who_has_not_shown_the_token_is_not_heard_for_long() {
+    let mut site = Site::new();
+    site.variables.push(("CONSOLE_TOKEN".into(), "a secret of the test".into()));
+    site.up(&[]);
+    let console = Console::of(&site);
+    let json_body = "content-type: application/json\r\n";
+    for (length, expected) in [(1 << 10, 401), (5 << 10, 413)] {
+        let login = json!({ "token": "x".repeat(length) }).to_string();
+        let (status, _, answer) = console.ask("POST", "/login", json_body, &login);
+        assert_eq!(status, expected, "{answer}");
+    }
+}
+
+#[test]
 fn what_another_site_has_a_browser_send_is_no_call() {
     let mut site = Site::new();
     site.variables.push(("CHASSIS_FAULTS".into(), "on".into()));
