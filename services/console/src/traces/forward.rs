@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chassis::channel::{Channel, reason};
+use chassis::channel::{Channel, loss, reason};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use prost::Message as _;
@@ -203,8 +203,12 @@ impl Forwarder {
     }
 }
 
-/// Whether the same may be taken another time, as the protocol has it.
+/// Whether the same may be taken another time, as the protocol has it: always, when it is not the
+/// other collector that has refused it.
 fn may_pass(status: &Status) -> bool {
+    if loss(status).is_some() {
+        return true;
+    }
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded

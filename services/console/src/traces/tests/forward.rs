@@ -7,6 +7,8 @@ use chassis::channel::Connector;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 
+use tokio::io::AsyncReadExt as _;
+
 use super::receiver::{request, serving_on};
 use super::*;
 use crate::traces::forward::cost;
@@ -91,6 +93,27 @@ async fn messages_that_are_nearly_nothing_take_no_more_than_there_may_wait() {
     // Each takes memory of its own, besides what is sent.
     let waiting = 10_000 - forwarder.counts().lost;
     assert!((500..=1_000).contains(&waiting), "{waiting} wait");
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_when_a_connection_breaks_is_sent_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    let forwarder = passing_on_to(&format!("http://{address}"), 1 << 20);
+    forwarder.pass_on(&message(1, 2));
+    let (mut broken, _) = listener.accept().await.expect("a connection");
+    let mut read = Vec::new();
+    while !read.windows(12).any(|part| part == b"service.name") {
+        let length = broken.read_buf(&mut read).await.expect("a message");
+        assert_ne!(length, 0, "it is closed");
+    }
+    drop((broken, listener));
+    let traces = Arc::new(Mutex::new(Traces::default()));
+    let service = crate::traces::Receiver::new(traces.clone(), || NOW).into_service();
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve(address));
+    until("it is open no more", || forwarder.counts() != Forwarded::default()).await;
+    assert_eq!(forwarder.counts(), Forwarded { passed: 2, lost: 0 });
+    assert_eq!(2, check(&traces.lock().expect("no holder panics")).kept);
 }
 
 #[tokio::test]
