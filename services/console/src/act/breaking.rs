@@ -101,7 +101,11 @@ impl Fault {
             Self::Suspend { for_ms } => faults.suspended_until = Some(at + u64::from(*for_ms)),
             Self::Crash | Self::Heal => *faults = Faults::default(),
             Self::Cut { peers, direction } => {
-                faults.cut.push(Cut { peers: peers.clone(), direction: *direction });
+                let cut = Cut { peers: peers.clone(), direction: *direction };
+                // Who is cut off cannot be cut off more.
+                if !faults.cut.contains(&cut) {
+                    faults.cut.push(cut);
+                }
             }
             Self::Delay { least_ms, most_ms } => faults.delay = Some((*least_ms, *most_ms)),
             Self::Drop { probability } => faults.drop = Some(*probability),
@@ -118,5 +122,26 @@ impl Fault {
             Self::Drop { .. } => "drop",
             Self::Heal => "heal",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cut_is_marked_once() {
+        let mut faults = Faults::default();
+        let cut = |peer: &str| {
+            let (peers, direction) = (vec![peer.to_owned()], Direction::Both);
+            Fault::Cut { peers, direction }
+        };
+        for peer in ["2", "2", "3", "2"] {
+            cut(peer).mark(&mut faults, 1_000);
+        }
+        let peers = faults.cut.iter().flat_map(|cut| &cut.peers).collect::<Vec<_>>();
+        assert_eq!(peers, ["2", "3"]);
+        Fault::Heal.mark(&mut faults, 1_000);
+        assert_eq!(faults, Faults::default());
     }
 }
