@@ -19,6 +19,7 @@ mod packer;
 mod receiver;
 mod record;
 mod view;
+mod weight;
 mod words;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -101,7 +101,9 @@ impl Console {
     }
 
     /// Where processes send their spans.
-    pub(crate) fn receiver(&self) -> Receiver<impl Fn() -> Duration + Send + Sync + 'static> {
+    pub(crate) fn receiver(
+        &self,
+    ) -> Receiver<impl Fn() -> Duration + Clone + Send + Sync + 'static> {
         let receiver = Receiver::new(self.0.traces.clone(), since_1970);
         receiver.passing_on(self.0.forwarder.clone())
     }

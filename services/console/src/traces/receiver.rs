@@ -12,24 +12,32 @@ use std::time::Duration;
 
 use chassis::status::exhausted;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
+    SERVICE_NAME, TraceService,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use prost::bytes::Buf as _;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{Service, http};
-use tonic::server::NamedService;
+use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 
+use super::weight::weight;
 use super::{Forwarder, Limits, Origin, Outcome, Traces};
 
 /// How many spans are taken before whoever else wants the store has its turn.
 const TURN: usize = 256;
 /// The usual most bytes of a message: an exporter sends 512 spans at a time.
 const MESSAGE_BYTES: usize = 1 << 20;
+
+/// The most bytes that a message takes once it is read: one of long texts takes little more than it
+/// has, one of short ones ten times as much.
+const MEMORY_BYTES: usize = 16 << 20;
 
 /// How many messages are taken at a time.
 const AT_ONCE: usize = 16;
@@ -57,10 +65,10 @@ impl<C: Fn() -> Duration + Send + Sync + 'static> Receiver<C> {
         Self { forwarder, ..self }
     }
 
-    /// What a server serves, with a limit of 1 MiB a message, and of 16 messages at a time.
-    pub fn into_service(self) -> Limited<TraceServiceServer<Self>> {
-        let service = TraceServiceServer::new(self).max_decoding_message_size(MESSAGE_BYTES);
-        Limited::new(service, AT_ONCE)
+    /// What a server serves, with a limit of 1 MiB a message, of 16 MiB that it takes once it is
+    /// read, and of 16 messages at a time.
+    pub fn into_service(self) -> Limited<Exports<Self>> {
+        Limited::new(Exports(self), AT_ONCE)
     }
 
     /// Holds the store for a turn only.
@@ -104,6 +112,95 @@ impl<C: Fn() -> Duration + Send + Sync + 'static> TraceService for Receiver<C> {
             error_message: why(&outcome, &self.limits()),
         });
         Ok(Response::new(ExportTraceServiceResponse { partial_success }))
+    }
+}
+
+/// The trace service, which weighs each message before it reads it.
+#[derive(Clone, Debug)]
+pub struct Exports<S>(S);
+
+impl<S> NamedService for Exports<S> {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+impl<S: TraceService + Clone> Service<http::Request<Body>> for Exports<S> {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let export = Export(self.0.clone());
+        if !request.uri().path().ends_with("/Export") {
+            let unknown = Status::unimplemented("the trace service has one method: Export");
+            return Box::pin(std::future::ready(Ok(unknown.into_http())));
+        }
+        Box::pin(async move {
+            let mut grpc = Grpc::new(Weighed).max_decoding_message_size(MESSAGE_BYTES);
+            Ok(grpc.unary(export, request).await)
+        })
+    }
+}
+
+/// Its method.
+struct Export<S>(S);
+
+impl<S: TraceService + Clone> UnaryService<ExportTraceServiceRequest> for Export<S> {
+    type Response = ExportTraceServiceResponse;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Self::Response>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<ExportTraceServiceRequest>) -> Self::Future {
+        let service = self.0.clone();
+        Box::pin(async move { service.export(request).await })
+    }
+}
+
+/// How messages are read that are not too heavy.
+struct Weighed;
+
+impl Codec for Weighed {
+    type Encode = ExportTraceServiceResponse;
+    type Decode = ExportTraceServiceRequest;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Weighed {
+    type Item = ExportTraceServiceResponse;
+    type Error = Status;
+
+    fn encode(&mut self, answer: Self::Item, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        answer.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+impl Decoder for Weighed {
+    type Item = ExportTraceServiceRequest;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        let message = buffer.copy_to_bytes(buffer.remaining());
+        let weight = weight(&message);
+        if weight > MEMORY_BYTES {
+            let reason = format!(
+                "the message takes {weight} bytes once it is read, more than {MEMORY_BYTES}: \
+                 send fewer spans at a time"
+            );
+            return Err(Status::invalid_argument(reason));
+        }
+        let message = Self::Item::decode(message);
+        message.map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }
 

@@ -73,6 +73,22 @@ async fn a_sender_is_told_how_many_spans_were_refused_and_why() {
 }
 
 #[tokio::test]
+async fn a_message_that_becomes_too_heavy_is_refused_before_it_is_read() {
+    let (traces, mut client) = serving(Limits::default()).await;
+    // Two bytes each as they are sent.
+    let nothings = vec![Span::default(); 100_000];
+    let status = client.export(request(nothings)).await.expect_err("it is too heavy");
+    assert_eq!(Code::InvalidArgument, status.code());
+    assert!(status.message().contains("send fewer spans at a time"), "{status:?}");
+    let events = vec![opentelemetry_proto::tonic::trace::v1::span::Event::default(); 400_000];
+    let nested = Span { events, ..span(7, 1, 0, 0, 1) };
+    client.export(request(vec![nested])).await.expect_err("it is too heavy");
+    let spans = (1..=1_000).map(|id| span(7, id, 0, 0, 1)).collect();
+    assert_eq!(None, refusal(&mut client, spans).await);
+    assert_eq!(1_000, traces.lock().expect("no holder panics").stats(NOW).received);
+}
+
+#[tokio::test]
 async fn a_message_over_the_limit_is_refused_and_the_next_is_taken() {
     let (traces, mut client) = serving(Limits::default()).await;
     let large = Span { name: "x".repeat(2 << 20), ..span(7, 1, 0, 0, 1) };
