@@ -93,7 +93,13 @@ impl Site {
         let folder = tempfile::tempdir().expect("a folder");
         let mut ports = free_ports(SERVICES.len() + 2);
         let console = [ports.remove(0), ports.remove(0)];
-        Self { folder, variables: Vec::new(), ports, console, children: Vec::new() }
+        // What is not started here must not be taken for what another runs.
+        let names = (1..=5).map(|id| format!("RAFT_{id}_PORT"));
+        let names = names.chain((1..=6).map(|number| format!("CHORD_{number}_PORT")));
+        let names = names.chain(["CHORD_REGISTRY_PORT".to_owned()]).collect::<Vec<_>>();
+        let others = free_ports(names.len());
+        let variables = names.into_iter().zip(others.iter().map(u16::to_string)).collect();
+        Self { folder, variables, ports, console, children: Vec::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::collector::Collector;
 use crate::console::Console;
-use crate::site::{SERVICES, Site, eventually, free_ports};
+use crate::site::{SERVICES, Site, eventually};
 
 /// The nodes of the store.
 const NODES: usize = 5;
@@ -25,9 +25,6 @@ fn trace(console: &Console, id: &str, so: impl Fn(&[Value]) -> bool) -> Vec<Valu
 #[test]
 fn a_write_on_the_page_is_one_trace_of_the_console_and_the_cluster() {
     let mut site = Site::new();
-    for (id, port) in (1..=NODES).zip(free_ports(NODES)) {
-        site.variables.push((format!("RAFT_{id}_PORT"), port.to_string()));
-    }
     site.up(&["raft"]);
     let console = Console::of(&site);
     let put = json!({ "key": "greeting", "value": "hello" });
