@@ -12,7 +12,9 @@ function fill(made, attributes, children) {
     else made.setAttribute(name, value === true ? "" : String(value));
   }
   made.append(
-    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+    ...children
+      .flat(Infinity)
+      .filter((child) => child !== null && child !== undefined && child !== false),
   );
   return made;
 }

@@ -42,7 +42,7 @@ fn a_request_is_forwarded_on_the_page_and_its_trace_is_read() {
         &[],
     );
     forward(&stage, &page);
-    missing(&mut stage, &page);
+    missing(&stage, &page);
     traces(&stage, &page);
     page.was_sound();
 }
@@ -77,18 +77,31 @@ fn forward(stage: &Stage, page: &Page) {
 }
 
 /// An answer that is not whole says who is missing.
-fn missing(stage: &mut Stage, page: &Page) {
-    let cut = json!({ "node": "overlay/B", "fault": "cut", "peers": ["C"] });
-    let cut = crate::wire::ask(&stage.console.address, "POST", "/break", Some(&cut.to_string()));
-    assert_eq!(cut.expect("an answer").0, 200);
+fn missing(stage: &Stage, page: &Page) {
+    broken(stage, &json!({ "node": "overlay/B", "fault": "cut", "peers": ["C"] }));
     page.sees("#overlay-graph [data-edge='B–C'][data-cut]");
     page.click("#forward");
     page.reads("#forward-form-result", "Answered, but not whole");
     page.reads("#forward-form-result .missing", "C is missing");
-    let heal = json!({ "node": "overlay/B", "fault": "heal" });
-    let heal = crate::wire::ask(&stage.console.address, "POST", "/break", Some(&heal.to_string()));
-    assert_eq!(heal.expect("an answer").0, 200);
+    broken(stage, &json!({ "node": "overlay/B", "fault": "heal" }));
     page.misses("#overlay-graph [data-edge='B–C'][data-cut]");
+    // So does one whose part came another way.
+    broken(stage, &json!({ "node": "overlay/A", "fault": "cut", "peers": ["E"] }));
+    eventually("its team is served through another", || {
+        page.click("#forward");
+        let text = "return document.getElementById('forward-form-result').textContent;";
+        let text = page.run(text, &[]);
+        let text = text.as_str().expect("text");
+        text.contains("Team pink was served through B.").then_some(())
+    });
+    broken(stage, &json!({ "node": "overlay/A", "fault": "heal" }));
+}
+
+/// Breaks a process, or heals it.
+fn broken(stage: &Stage, how: &Value) {
+    let how = Some(how.to_string());
+    let done = crate::wire::ask(&stage.console.address, "POST", "/break", how.as_deref());
+    assert_eq!(done.expect("an answer").0, 200);
 }
 
 fn traces(stage: &Stage, page: &Page) {
