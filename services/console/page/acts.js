@@ -15,7 +15,7 @@ const traced = (trace) =>
       )
     : null;
 
-/** Makes it: `verbs` are [id, label, path, () => body]; `told(answer)` answers text or elements. */
+/** Makes it: `verbs` are [id, label, path, () => body]; `told(answer, path, sent)` answers text or elements. */
 export function acts(app, { id, heading, why, fields, verbs, told, done = () => {} }) {
   const result = element("div", { class: "result", id: `${id}-result`, role: "status" });
   const buttons = verbs.map(([verb, label, path, body], index) =>
@@ -57,12 +57,13 @@ export function acts(app, { id, heading, why, fields, verbs, told, done = () => 
     for (const button of buttons) button.disabled = true;
     say(result, "…");
     try {
-      const answer = record(await tell(path, body()));
+      const sent = body();
+      const answer = record(await tell(path, sent));
       result.replaceChildren(
         element(
           "div",
           { class: answer.ok === false ? "error" : "done" },
-          told(record(answer.answer), path),
+          told(record(answer.answer), path, sent),
         ),
         element(
           "p",

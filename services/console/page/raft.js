@@ -143,21 +143,17 @@ export class RaftView {
         ["get", "Get", "/act/raft/get", () => ({ key: key.value })],
         ["delete", "Delete", "/act/raft/delete", () => ({ key: key.value })],
       ],
-      told: (answer, path) => {
+      told: (answer, path, sent) => {
         const verb = path.split("/").at(-1);
-        const held = record(answer.item).value;
-        return verb === "get"
-          ? held === null || held === undefined
-            ? `${key.value} holds nothing.`
-            : `${key.value} is ${cut(text(held, JSON.stringify(held)), 400)}`
-          : `${verb === "put" ? "Put" : "Deleted"}: ${
-              cut(
-                Object.entries(answer)
-                  .map(([name, each]) => `${words(name)} ${text(each, JSON.stringify(each))}`)
-                  .join(", "),
-                300,
-              ) || "done"
-            }`;
+        const name = cut(sent.key, 400);
+        const held = record(answer.item).value ?? null;
+        const before = text(answer.previous);
+        if (verb === "get" ? held === null : verb === "delete" && before === "")
+          return `${name} ${verb === "get" ? "holds" : "held"} nothing.`;
+        if (verb === "get") return `${name} is ${cut(text(held), 400) || "(empty)"}`;
+        return `${verb === "put" ? "Put" : "Deleted"}: version ${text(answer.version, "?")}, ${
+          before === "" ? "there was none before" : `after ${before}`
+        }.`;
       },
     });
   }

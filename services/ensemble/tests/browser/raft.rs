@@ -42,7 +42,7 @@ fn keys_are_kept(stage: &Stage, page: &Page) {
     page.fill("#put-key", "colour");
     page.fill("#put-value", "ultramarine");
     page.click("#put");
-    page.reads("#raft-form-result", "Put: version");
+    page.reads("#raft-form-result", "there was none before");
     let got = raft(&["get", "colour"]);
     assert!(String::from_utf8_lossy(&got.stdout).contains("ultramarine"), "{got:?}");
     assert!(raft(&["put", "colour", "sepia"]).status.success());
@@ -54,6 +54,8 @@ fn keys_are_kept(stage: &Stage, page: &Page) {
     assert!(!raft(&["get", "colour"]).status.success(), "it is deleted");
     page.click("#get");
     page.reads("#raft-form-result", "colour holds nothing");
+    page.click("#delete");
+    page.reads("#raft-form-result", "colour held nothing");
     // Whatever a key and its value are, they are text.
     page.fill("#put-key", hostile::TEXT);
     page.fill("#put-value", hostile::TEXT);
