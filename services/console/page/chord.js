@@ -139,13 +139,13 @@ export class ChordView {
           ["remove", "Remove", "/act/chord/remove", keyed],
           ["locate", "Locate", "/act/chord/locate", keyed],
         ],
-        told: (answer) => {
+        told: (answer, _path, sent) => {
           const held =
             answer.value === null || answer.value === undefined
               ? ""
-              : `: ${cut(text(answer.value, JSON.stringify(answer.value)), 300)}`;
+              : `: ${cut(text(answer.value), 300) || "(empty)"}`;
           const by = short(record(answer.by).id, 20);
-          const what = `${cut(key.value, 60)} ${text(answer.outcome, "done")}${held}`;
+          const what = `${cut(sent.key, 60)} ${outcome(text(answer.outcome, "done"))}${held}`;
           return `${what}, at node ${by}; its place is ${short(answer.id, 20)}.`;
         },
         done: (answer) => this.look(answer),
@@ -484,18 +484,20 @@ export class ChordView {
   }
 }
 
+/** What came of a lookup, where one word says too little. */
+function outcome(name) {
+  const known = { exists: "was there already and is left as it was", missing: "is not there" };
+  return Object.hasOwn(known, name) ? known[name] : name;
+}
+
 function reason(value) {
   const known = {
-    entry: "was asked first",
-    finger: "as a finger of the one before",
-    successor: "as a successor of the one before",
+    "was asked": "was asked first",
     responsible: "is responsible",
     redirected: "took it over",
   };
-  const name = text(value)
-    .toLowerCase()
-    .replace(/^reason_/, "");
-  return Object.hasOwn(known, name) ? known[name] : words(name);
+  const name = text(value);
+  return Object.hasOwn(known, name) ? known[name] : `is ${words(name)} of the one before`;
 }
 
 function row(key, app) {

@@ -63,6 +63,9 @@ fn keys_are_found(stage: &Stage, page: &Page) {
     page.fill("#chord-value", "Belarus");
     page.click("#save");
     page.reads("#chord-form-result", "Minsk saved");
+    page.click("#save");
+    page.reads("#chord-form-result", "Minsk was there already");
+    page.reads("#chord-path li:first-child", "was asked first");
     let nodes = endpoints.split_once(',').expect("the registry and nodes").1;
     let found = stage.site.succeed(&["chord", "--endpoints", nodes, "find", "Minsk"]);
     assert!(found.contains("Belarus"), "{found}");
@@ -98,7 +101,7 @@ fn keys_are_found(stage: &Stage, page: &Page) {
     page.click("#remove");
     page.reads("#chord-form-result", "Minsk removed");
     page.click("#find");
-    page.reads("#chord-form-result", "Minsk missing");
+    page.reads("#chord-form-result", "Minsk is not there");
 }
 
 /// The chosen node's fingers lead to nodes of the ring, by their whole ids.
