@@ -21,6 +21,7 @@ export class History {
     this.mode = "live";
     this.at = 0;
     this.speed = 1;
+    this.next = 0;
     this.offset = 0;
     this.stream = new Stream({
       snapshot: (data) => this.snapshot(data),
@@ -133,9 +134,11 @@ export class History {
       if (this.shown.countAt(this.at) !== before) this.past = this.shown.stateAt(this.at);
       if (this.at >= this.shown.to) this.mode = "paused";
       this.changed(false);
-      requestAnimationFrame(step);
+      this.next = requestAnimationFrame(step);
     };
-    requestAnimationFrame(step);
+    // One that was paused a moment ago may be due yet.
+    cancelAnimationFrame(this.next);
+    this.next = requestAnimationFrame(step);
   }
 
   goLive() {

@@ -135,9 +135,29 @@ fn history(page: &Page, before: &str, after: &str) {
         ),
         &[json!(after)],
     );
+    plays_once(page);
     page.click("#go-live");
     page.reads("#connection", "Live");
     page.misses("#go-live");
+}
+
+/// However often it is paused and played in a moment, it is played once.
+fn plays_once(page: &Page) {
+    page.choose("#speed", "1");
+    let ahead = page.until_later(
+        "const [done] = arguments;
+         const of = (id) => document.getElementById(id);
+         of('scrubber').value = 0;
+         of('scrubber').dispatchEvent(new Event('input'));
+         for (let click = 0; click < 9; click += 1) of('play').click();
+         const shown = () => of('moment').textContent.split(' ')[0].split(':')
+           .reduce((sum, part) => sum * 60 + Number(part), 0);
+         requestAnimationFrame(() => requestAnimationFrame(() => {
+           const [began, from] = [performance.now(), shown()];
+           setTimeout(() => done(shown() - from - (performance.now() - began) / 1000), 2000);
+         }));",
+    );
+    assert!(ahead.as_f64().is_some_and(|ahead| ahead < 2.0), "it is {ahead} s ahead");
 }
 
 fn file(page: &Page, before: &str) {
