@@ -223,6 +223,11 @@ export function opened(textOfFile) {
       `This is no saved history: it has no ${missing}. Choose a file that was saved by this page.`,
     );
   }
+  if (whole.version !== 1) {
+    throw new Error(
+      `This file is of version ${number(whole.version)}, and this page reads version 1: open it with the console that saved it.`,
+    );
+  }
   let last = -Infinity;
   for (const [index, frame] of whole.frames.entries()) {
     const at = record(frame).at;

@@ -178,6 +178,10 @@ fn file(page: &Page, before: &str) {
     fs::write(&wrong, "{}").expect("written");
     page.upload("#open-file", &wrong);
     page.reads("#history-error", "wrong.json: This is no saved history");
+    let later = fs::read_to_string(&path).expect("read");
+    fs::write(&wrong, later.replacen("\"version\":1", "\"version\":2", 1)).expect("written");
+    page.upload("#open-file", &wrong);
+    page.reads("#history-error", "wrong.json: This file is of version 2");
     page.reads("#connection", "Live");
 }
 
