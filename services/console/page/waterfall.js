@@ -327,8 +327,7 @@ export class Waterfall {
     this.pathed = null;
     this.element.hidden = true;
     this.flights.clear();
-    this.lines.replaceChildren();
-    this.rows.replaceChildren();
+    for (const each of [this.lines, this.services, this.axis, this.rows]) each.replaceChildren();
     this.detail.replaceChildren(
       element("p", { class: "soft" }, "Choose a span to see its attributes."),
     );

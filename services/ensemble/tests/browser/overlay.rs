@@ -142,6 +142,7 @@ fn traces(stage: &Stage, page: &Page) {
     let none = "0123456789abcdef0123456789abcdef";
     page.run("location.hash = `#/traces/${arguments[0]}`;", &[json!(none)]);
     page.reads("#trace-lead", "Waiting for its spans");
+    assert_eq!(page.count("main .axis span, #trace-lead ~ .row .legend li"), 0, "of another one");
     // The panel leads to the traces of a process, and a span to its process.
     page.visit("plan");
     page.click("#plan [data-node='overlay/F']");
