@@ -70,10 +70,12 @@ export function timerOf(node, now, still = false) {
   if (timeout <= 0 || node.health === "unreachable") return null;
   const quiet = number(election.quiet_ms);
   const stopped = number(node.faults.suspended_until) > now;
-  const most = stopped || still || quiet <= 0 ? 0 : number(election.heartbeat_ms);
+  // Who stands for election waits for no heartbeat: its timer runs as soon as it is set.
+  const calm = quiet <= 0 && !stands(viewOf(node));
+  const most = stopped || still || calm ? 0 : number(election.heartbeat_ms);
   const since = clamp(now - node.viewed, 0, most);
   const left = clamp(1 - (quiet + since) / timeout, 0, 1);
-  const state = stopped ? "stopped" : quiet > 0 ? "runs" : "calm";
+  const state = stopped ? "stopped" : calm ? "calm" : "runs";
   return { left, runs: since < most && left > 0, state };
 }
 
