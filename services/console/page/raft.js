@@ -185,6 +185,11 @@ export class RaftView {
 
   update(app, jumped) {
     const nodes = nodesOf(app.state, "raft");
+    // Even if it cannot be drawn yet: nothing flies from another time to this one.
+    if (jumped) {
+      this.flights.clear();
+      this.before.clear();
+    }
     this.empty.hidden = nodes.length > 0;
     this.whole.hidden = nodes.length === 0;
     if (nodes.length === 0) return;
@@ -218,7 +223,7 @@ export class RaftView {
     );
     this.keyed.show(nodes.map((each) => [each.key, each]));
     enter(this.keyed.made.values());
-    this.move(nodes, jumped, size);
+    this.move(nodes, size);
     this.log.update(nodes, leader);
     this.strip.update(app);
     const view = leader ? viewOf(leader) : null;
@@ -234,9 +239,8 @@ export class RaftView {
     this.feed.update(app.state, wanted);
   }
 
-  move(nodes, jumped, size) {
-    if (jumped) this.flights.clear();
-    else if (this.before.size > 0) {
+  move(nodes, size) {
+    if (this.before.size > 0) {
       const moved = moves(this.before, nodes);
       // First the questions, then the votes, then the entries of who was elected by them.
       const asked = moved.some(([kind]) => kind === "ask");
