@@ -10,7 +10,8 @@ const SPANS = [
   ["120000", "2 min"],
   ["600000", "10 min"],
 ];
-const COLOURS = 6;
+// None is that of who stands for election.
+const COLOURS = 5;
 
 export class Strip {
   constructor(app) {
