@@ -53,6 +53,7 @@ fn every_view_fits_every_screen_and_can_be_read_and_heard() {
             }
         }
     }
+    forced_colours(&page);
     page.chromium("Emulation.setEmulatedMedia", &json!({ "features": [] }));
     keeps_up(&page);
     assert!(wrong.is_empty(), "{wrong}");
@@ -121,6 +122,21 @@ fn visit(page: &Page, view: &str) {
         other => page.visit(other),
     }
     page.run_frames(3);
+}
+
+/// Where colours are the viewer's own, what says something by colours alone keeps its own.
+fn forced_colours(page: &Page) {
+    let feature = json!([{ "name": "forced-colors", "value": "active" }]);
+    page.chromium("Emulation.setEmulatedMedia", &json!({ "features": feature }));
+    page.visit("raft");
+    let told = page.run(
+        "const of = (css, name) => getComputedStyle(document.querySelector(css))[name];
+         const [tab, flies] = ['borderBottomColor', 'backgroundColor'];
+         return of('#tabs [aria-current]', tab) !== of('#tabs a:not([aria-current])', tab)
+           && of('[data-flight=vote].swatch', flies) !== of('[data-flight=entry].swatch', flies);",
+        &[],
+    );
+    assert_eq!(told, true, "which tab is open, and what flies");
 }
 
 /// Writes down what is wrong with what is shown.
