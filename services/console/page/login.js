@@ -48,13 +48,19 @@ export function login(done) {
 
   async function submit(event) {
     event.preventDefault();
+    await give(() => token.value);
+  }
+
+  async function give(wanted) {
     say(wrong, "");
     try {
-      await tell("/login", { token: token.value });
+      await tell("/login", { token: wanted() });
       token.value = "";
+      if (!dialog.open) return;
       dialog.close();
       done();
     } catch (error) {
+      // It is read where one is asked for.
       say(wrong, error.message);
       token.select();
     }
@@ -65,11 +71,7 @@ export function login(done) {
     const found = /^#token=(.+)$/.exec(location.hash);
     if (!found) return;
     history.replaceState(null, "", "#/");
-    try {
-      await tell("/login", { token: decodeURIComponent(found[1]) });
-    } catch {
-      // It is asked for where one is wanted.
-    }
+    await give(() => decodeURIComponent(found[1]));
   }
 
   return {

@@ -58,7 +58,10 @@ class App {
 
   async start() {
     await this.dialog.bring();
-    window.addEventListener("hashchange", () => this.route());
+    window.addEventListener("hashchange", async () => {
+      await this.dialog.bring();
+      this.route();
+    });
     window.addEventListener("resize", () => this.draw(false));
     window.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.chosen !== null && !event.defaultPrevented)

@@ -1,5 +1,7 @@
 //! Who is let in, and what cannot be broken.
 
+use serde_json::json;
+
 use crate::browser::Browser;
 use crate::page::{Page, keys};
 use crate::stage::{OVERLAY, Stage};
@@ -42,8 +44,12 @@ fn the_page_asks_for_the_token_and_says_what_cannot_be_broken() {
     stage.show();
     page.sees("dialog#login[open]");
     page.reads("#connection", "Needs the token");
-    page.fill("#token", TOKEN);
-    page.press(keys::ENTER);
+    // A link with a token is enough, even where the page is open already.
+    page.run("location.hash = '#token=not-the-secret';", &[]);
+    page.reads("#login-error", "that is not the token");
+    page.run("location.hash = `#token=${encodeURIComponent(arguments[0])}`;", &[json!(TOKEN)]);
+    page.misses("dialog#login[open]");
     page.reads("#connection", "Live");
+    assert_eq!(page.run("return location.hash;", &[]), "#/", "it is out of sight");
     page.was_sound();
 }
