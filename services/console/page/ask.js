@@ -30,7 +30,9 @@ async function sent(path, options) {
     response = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The console does not answer: is `ensemble console` still running?");
+    throw new Error(
+      "The console does not answer: does what started it, such as `ensemble up`, still run?",
+    );
   }
   return answered(response);
 }
