@@ -78,7 +78,7 @@ export class OverlayView {
   }
 
   form(app) {
-    const payload = element("textarea", { id: "forward-payload", rows: 3, required: true });
+    const payload = element("textarea", { id: "forward-payload", rows: 3 });
     payload.value = "the quick brown fox";
     const operation = element(
       "select",
@@ -398,7 +398,7 @@ export class OverlayView {
   }
 }
 
-function told(answer) {
+function told(answer, _path, sent) {
   const missing = list(answer.missing).map(record);
   const visits = list(answer.visits).map(record);
   return [
@@ -407,6 +407,7 @@ function told(answer) {
       {},
       element("b", {}, answer.complete === false ? "Answered, but not whole: " : "Answered: "),
       cut(answer.result, 300) || "(empty)",
+      sent.operation === "count" ? " (lines, words, bytes)" : "",
     ),
     missing.length > 0
       ? element(

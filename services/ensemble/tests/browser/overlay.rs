@@ -54,9 +54,14 @@ fn forward(stage: &Stage, page: &Page) {
     page.click("#forward");
     let expected =
         stage.site.succeed(&["overlay", "forward", "--operation", "word-count", "one two three"]);
-    page.reads("#forward-form-result", &format!("Answered: {}", expected.trim()));
+    let expected = format!("Answered: {} (lines, words, bytes)", expected.trim());
+    page.reads("#forward-form-result", &expected);
     let visits = page.count("#forward-form-result tbody tr");
     assert!(visits >= 4, "{visits} have worked on it");
+    // Nothing is a text, too.
+    page.fill("#forward-payload", "");
+    page.click("#forward");
+    page.reads("#forward-form-result", "Answered: 0 0 0");
     // Down five edges, and up again; in from outside, and out.
     page.until("requests move", FLOWN, &[json!("request"), json!(5)]);
     page.until("answers move", FLOWN, &[json!("answer"), json!(5)]);
