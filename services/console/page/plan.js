@@ -160,6 +160,8 @@ export class PlanView {
         element("code", {}, "ensemble up raft"),
         ", ",
         element("code", {}, "ensemble up chord"),
+        ", or several together: ",
+        element("code", {}, "ensemble up overlay raft chord"),
         ".",
       ),
     );
