@@ -58,8 +58,9 @@ export class RaftView {
       (token, node) => {
         token.place(this.places.get(node.key));
         const view = viewOf(node);
+        const was = node.health === "unreachable" ? "was " : "";
         token.update(node, app.now, app.chosen === node.key, {
-          role: this.many > 12 ? "" : words(view.role),
+          role: this.many > 12 ? "" : was + words(view.role),
           detail: view.seen ? `t${view.term}${ballot(view)}` : "",
         });
       },
