@@ -235,9 +235,11 @@ export class Bar {
   tape(history) {
     const tape = history.shown;
     const live = history.mode === "live";
-    const at = live ? (tape?.to ?? 0) : history.at;
+    // Where nothing changes nothing is told: time goes on while the connection lives.
+    const goesOn = live && this.last.state === "live";
+    const at = goesOn ? history.now() : live ? (tape?.to ?? 0) : history.at;
     if (tape) {
-      const part = tape.to > tape.from ? (at - tape.from) / (tape.to - tape.from) : 1;
+      const part = !live && tape.to > tape.from ? (at - tape.from) / (tape.to - tape.from) : 1;
       if (document.activeElement !== this.range || !this.range.matches(":active")) {
         this.range.value = String(Math.round(part * 1000));
       }

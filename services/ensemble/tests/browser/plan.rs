@@ -46,6 +46,13 @@ fn every_process_is_on_the_floor_plan_and_is_broken_there_by_keys_alone() {
     let mut stage = Stage::set(&[OVERLAY, CHORD], &[]);
     let mut page = Page::open(browser, &stage.console.address);
     page.reads("#plan-empty", "ensemble up");
+    page.until(
+        "time goes on where nothing happens",
+        "const shown = document.getElementById('moment').textContent;
+         window.began ??= shown.includes(':') ? shown : undefined;
+         return window.began && shown !== window.began;",
+        &[],
+    );
     stage.site.up(&["overlay"]);
     let overlay = ["overlay/A", "overlay/B", "overlay/C", "overlay/D", "overlay/E", "overlay/F"];
     all_serve(&page, &overlay);
