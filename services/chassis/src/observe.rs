@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto::ensemble::observe::v1::observe_service_server::ObserveService;
 use proto::ensemble::observe::v1::watch_response::Seen;
 use proto::ensemble::observe::v1::{LogLevel, Traffic as Sent, WatchRequest, WatchResponse};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -56,6 +56,8 @@ pub(crate) struct Observer {
     pub(crate) traffic: Traffic,
     pub(crate) logs: Logs,
     pub(crate) look: Look,
+    /// Whether each service is ready that is not always.
+    pub(crate) ready: Vec<watch::Receiver<bool>>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -88,6 +90,8 @@ impl ObserveService for Observer {
             traffic: traffic.then(|| self.traffic.clone()),
             logs: (least != LogLevel::Unspecified).then(|| self.logs.watch(least)),
             look: self.look.clone(),
+            ready: self.ready.clone(),
+            was_ready: None,
             shown: None,
             sent: Sent::default(),
             answers,
@@ -113,6 +117,9 @@ struct Watcher {
     /// Nothing if it has not asked for the log.
     logs: Option<Tap>,
     look: Look,
+    ready: Vec<watch::Receiver<bool>>,
+    /// Whether all services were ready when it was told last.
+    was_ready: Option<bool>,
     /// The view that it was shown last.
     shown: Option<serde_json::Value>,
     /// The traffic that it was told last.
@@ -123,11 +130,12 @@ struct Watcher {
 impl Watcher {
     /// Returns when the watcher is gone or the process has nothing more to show.
     async fn watch(mut self, interval: Duration) {
-        let [mut looks, mut counts] = [interval, TRAFFIC_INTERVAL].map(|interval| {
+        let ticks = [interval, interval, TRAFFIC_INTERVAL].map(|interval| {
             let mut ticks = tokio::time::interval(interval);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
+        let [mut looks, mut questions, mut counts] = ticks;
         loop {
             let seen = tokio::select! {
                 biased;
@@ -141,6 +149,7 @@ impl Watcher {
                     let Some(view) = (self.look)().await else { return };
                     self.view(view)
                 }
+                _ = questions.tick(), if !self.ready.is_empty() => self.readiness(),
                 _ = counts.tick() => self.count(),
                 line = next(&mut self.logs) => Some(line),
             };
@@ -161,6 +170,12 @@ impl Watcher {
     fn view(&mut self, view: serde_json::Value) -> Option<Seen> {
         let changed = self.shown.as_ref() != Some(&view);
         changed.then(|| Seen::View(self.shown.insert(view).to_string()))
+    }
+
+    /// Whether all services are ready, if that is other than before.
+    fn readiness(&mut self) -> Option<Seen> {
+        let ready = self.ready.iter().all(|ready| *ready.borrow());
+        (self.was_ready.replace(ready) != Some(ready)).then_some(Seen::Ready(ready))
     }
 
     /// The traffic, if there was any.
@@ -199,6 +214,7 @@ mod tests {
             traffic: Traffic::default(),
             logs: Logs::default(),
             look: Arc::new(|| Box::pin(async { Some(json!({ "calm": true })) })),
+            ready: Vec::new(),
             shutdown: Shutdown::default(),
         }
     }
@@ -230,6 +246,8 @@ mod tests {
             traffic: Some(traffic.clone()),
             logs: None,
             look,
+            ready: Vec::new(),
+            was_ready: None,
             shown: None,
             sent: Sent::default(),
             answers,
@@ -269,6 +287,20 @@ mod tests {
         let event = Seen::Event("a second has gone by".into());
         assert_eq!(seen(&mut told).await, event);
         assert_eq!(seen(&mut before).await, event);
+    }
+
+    #[tokio::test]
+    async fn whoever_watches_is_told_whether_all_services_are_ready() {
+        let (one, other) = (watch::Sender::new(false), watch::Sender::new(true));
+        let ready = [&one, &other].map(watch::Sender::subscribe).into();
+        let observer = Observer { ready, ..observer() };
+        let mut told = watch(&observer, WatchRequest::default()).await.unwrap();
+        assert!(matches!(seen(&mut told).await, Seen::View(_)));
+        assert_eq!(seen(&mut told).await, Seen::Ready(false));
+        one.send_replace(true);
+        assert_eq!(seen(&mut told).await, Seen::Ready(true));
+        other.send_replace(false);
+        assert_eq!(seen(&mut told).await, Seen::Ready(false));
     }
 
     #[tokio::test]

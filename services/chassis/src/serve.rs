@@ -96,6 +96,7 @@ impl Chassis {
             traffic: self.traffic.clone(),
             logs: self.logs.clone(),
             look,
+            ready: services.ready.iter().map(|(_, ready)| ready.clone()).collect(),
             shutdown: self.shutdown.clone(),
         };
         let mut services = services.with(ObserveServiceServer::new(observer));

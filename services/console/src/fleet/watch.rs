@@ -1,6 +1,6 @@
 //! Watches the process at one address: its health, and what it shows of itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chassis::channel::{Channel, Connector};
@@ -57,6 +57,24 @@ pub(super) struct Watcher {
     reports: mpsc::Sender<Report>,
     /// Told when it is known who is there: before that, nothing else is of use.
     introduced: Notify,
+    pulse: Mutex<Pulse>,
+}
+
+/// What is known of a process's health.
+#[derive(Debug, Default)]
+struct Pulse {
+    /// What its health service says of the whole.
+    whole: Option<Health>,
+    /// What it says of its own services, unless they are always ready.
+    ready: Option<bool>,
+}
+
+impl Pulse {
+    fn health(&self) -> Option<Health> {
+        let whole = self.whole?;
+        let of_no_use = whole == Health::Serving && self.ready == Some(false);
+        Some(if of_no_use { Health::NotServing } else { whole })
+    }
 }
 
 impl Watcher {
@@ -68,7 +86,8 @@ impl Watcher {
     ) -> Self {
         let (connector, service) = (connector.clone(), service.clone());
         let reports = reports.clone();
-        Self { connector, service, address, reports, introduced: Notify::new() }
+        let pulse = Mutex::default();
+        Self { connector, service, address, reports, introduced: Notify::new(), pulse }
     }
 
     /// Watches until nobody hears it.
@@ -88,6 +107,19 @@ impl Watcher {
         }
     }
 
+    /// Something was heard of its health.
+    async fn feel(&self, heard: impl FnOnce(&mut Pulse)) -> Result<(), Deaf> {
+        let health = {
+            let mut pulse = self.pulse.lock().expect("no holder panics");
+            heard(&mut pulse);
+            pulse.health()
+        };
+        match health {
+            Some(health) => self.report(Seen::Health(health)).await,
+            None => Ok(()),
+        }
+    }
+
     async fn report(&self, seen: Seen) -> Result<(), Deaf> {
         let report = Report { address: self.address.clone(), seen };
         self.reports.send(report).await.map_err(|_| Deaf)
@@ -95,6 +127,7 @@ impl Watcher {
 
     /// Tells of the process for as long as the connection stands.
     async fn attend(&self, channel: Channel) -> Result<(), Deaf> {
+        self.feel(|pulse| *pulse = Pulse::default()).await?;
         let observing = async {
             match self.observe(channel.clone()).await {
                 // It shows nothing of itself: its health is all there is to see.
@@ -147,6 +180,12 @@ impl Watcher {
                 }
                 Some(Shown::Log(line)) => Seen::Log(line),
                 Some(Shown::MissedLogs(lines)) => Seen::MissedLogs(lines),
+                Some(Shown::Ready(ready)) => {
+                    if let Err(Deaf) = self.feel(|pulse| pulse.ready = Some(ready)).await {
+                        return Ok(Err(Deaf));
+                    }
+                    continue;
+                }
                 Some(Shown::Missed(events)) => Seen::Event(format!("{events} events were missed")),
                 None => continue,
             };
@@ -190,7 +229,7 @@ impl Watcher {
                 | ServingStatus::NotServing
                 | ServingStatus::ServiceUnknown => Health::NotServing,
             };
-            self.report(Seen::Health(health)).await?;
+            self.feel(|pulse| pulse.whole = Some(health)).await?;
         }
         Ok(())
     }

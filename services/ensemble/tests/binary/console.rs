@@ -275,6 +275,31 @@ fn what_another_site_has_a_browser_send_is_no_call() {
 }
 
 #[test]
+fn who_is_alive_and_of_no_use_does_not_look_well() {
+    let mut site = Site::new();
+    site.up(&["raft"]);
+    let console = Console::of(&site);
+    let shown = |nodes: &[u32], health: &str| {
+        eventually("they are shown as they are", || {
+            let snapshot = console.until(|kind, _| kind == "snapshot");
+            let all = snapshot["nodes"].as_array()?;
+            let is = |id: &u32| {
+                let key = format!("raft/{id}");
+                all.iter().any(|node| node["key"] == key && node["health"] == health)
+            };
+            nodes.iter().all(is).then_some(())
+        });
+    };
+    shown(&[1, 2, 3, 4, 5], "serving");
+    let pids = site.pids();
+    let majority = [1, 2, 3].map(|id| pids[&format!("raft-{id}")]);
+    majority.iter().for_each(|pid| send(*pid, Signal::STOP));
+    shown(&[4, 5], "not_serving");
+    majority.iter().for_each(|pid| send(*pid, Signal::CONT));
+    shown(&[1, 2, 3, 4, 5], "serving");
+}
+
+#[test]
 fn one_viewer_too_many_is_refused_until_another_leaves() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
