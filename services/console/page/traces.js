@@ -201,7 +201,8 @@ export class TracesView {
             element(
               "p",
               {},
-              "Every process of Ensemble sends its spans here when this is set before it starts:",
+              "Every process of Ensemble sends its spans here (the console's CONSOLE_TRACES) ",
+              "when this is set before it starts:",
             ),
             element(
               "pre",

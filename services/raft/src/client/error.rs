@@ -65,6 +65,8 @@ impl Error {
     /// What the caller may do about it, to be read after the error.
     pub fn remedy(&self) -> &'static str {
         match self {
+            // A node that was reached says it itself.
+            Self::Unavailable(text) if text.contains("nothing was done") => "",
             Self::Unavailable(_) => "nothing was done; ask again",
             Self::Unknown(_) => "it may have been carried out; look before asking again",
             Self::NoSession(_) => "open another and look what was carried out",
