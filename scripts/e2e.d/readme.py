@@ -192,6 +192,8 @@ def with_docker() -> None:
     try:
         for text in [*of("docker"), *of("raft-docker")]:
             shell(ROOT, text, seconds=900)
+        moved = re.search(r"`(OVERLAY_SUBNET=[^`]+ docker compose) up --build`", readme())[1]
+        shell(ROOT, f"{moved} up --build --detach --wait\n{moved} down\n", seconds=900)
     finally:
         topology.remove()
     # Public images cannot be had everywhere: what would run is rendered.
