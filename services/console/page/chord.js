@@ -3,7 +3,7 @@
 
 import { acts } from "./acts.js";
 import { angle, arc, bent, fingers, point, ring, spread } from "./circle.js";
-import { Keyed, element, field, say, set, svg, unit, widthOf } from "./dom.js";
+import { Keyed, element, field, lead, page, say, set, svg, unit, unseen, widthOf } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Flights } from "./flights.js";
 import { count, cut, short, some, span, words } from "./format.js";
@@ -75,13 +75,7 @@ export class ChordView {
     this.keyedRows = new Keyed(this.rows, (key) => row(key, app), drawRow).inOrder();
     this.hops = element("ol", { class: "hops", id: "chord-path" });
     this.feed = new Feed({ heading: "What happens on the ring", most: 8, id: "chord-feed" });
-    this.empty = element(
-      "p",
-      { class: "empty" },
-      "Chord is not seen. Start it with ",
-      element("code", {}, "ensemble up chord"),
-      ".",
-    );
+    this.empty = unseen("Chord is", "ensemble up chord");
     this.whole = element(
       "div",
       { class: "stack" },
@@ -93,13 +87,9 @@ export class ChordView {
       ),
       this.feed.element,
     );
-    this.element = element(
-      "section",
-      { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, "Chord"),
-      element(
-        "p",
-        { class: "lead" },
+    this.element = page(
+      "Chord",
+      lead(
         "Nodes and keys have places on one circle; ",
         "a key belongs to the first node at or after its place. ",
         "Each node knows its successors, and fingers that reach farther and farther: ",

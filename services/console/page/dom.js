@@ -90,6 +90,28 @@ export class Keyed {
   }
 }
 
+/** A view of the page: its heading, and what stands below. */
+export const page = (heading, ...below) =>
+  element(
+    "section",
+    { class: "view", "aria-labelledby": "view-title" },
+    element("h1", { id: "view-title" }, heading),
+    below,
+  );
+
+/** What a view says of what it shows. */
+export const lead = (...words) => element("p", { class: "lead" }, words);
+
+/** What stands in place of a system that is not seen. */
+export const unseen = (who, command) =>
+  element(
+    "p",
+    { class: "empty" },
+    `${who} not seen. Start it with `,
+    element("code", {}, command),
+    ".",
+  );
+
 /** A labelled form field. */
 export function field(label, input) {
   return element(

@@ -1,6 +1,6 @@
 // A system that the page has no picture for: its nodes as a list, each with its panel.
 
-import { Keyed, element, say, set } from "./dom.js";
+import { Keyed, element, page, say, set } from "./dom.js";
 import { cut, title, words } from "./format.js";
 import { nodesOf, roleOf } from "./state.js";
 
@@ -14,13 +14,7 @@ export class OtherView {
       "Nothing of this name is seen. ",
       element("a", { href: "#/" }, "To the floor plan"),
     );
-    this.element = element(
-      "section",
-      { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, cut(title(name), 60)),
-      this.empty,
-      rows,
-    );
+    this.element = page(cut(title(name), 60), this.empty, rows);
     this.rows = new Keyed(
       rows,
       (key) => {

@@ -3,7 +3,20 @@
 
 import { acts } from "./acts.js";
 import { ask } from "./ask.js";
-import { Keyed, element, field, say, set, svg, unit, widthOf, iconPath } from "./dom.js";
+import {
+  Keyed,
+  element,
+  field,
+  iconPath,
+  lead,
+  page,
+  say,
+  set,
+  svg,
+  unit,
+  unseen,
+  widthOf,
+} from "./dom.js";
 import { Feed } from "./feed.js";
 import { count, cut, span, words } from "./format.js";
 import { Flights } from "./flights.js";
@@ -47,26 +60,16 @@ export class OverlayView {
     );
     walk(this.picture, () => [...this.keyed.made.values()]);
     this.feed = new Feed({ heading: "What happens in the overlay", most: 8, id: "overlay-feed" });
-    this.empty = element(
-      "p",
-      { class: "empty" },
-      "The overlay is not seen. Start it with ",
-      element("code", {}, "ensemble up"),
-      ".",
-    );
+    this.empty = unseen("The overlay is", "ensemble up");
     this.whole = element(
       "div",
       { class: "columns" },
       element("div", { class: "stack" }, this.frame, legend(), this.feed.element),
       this.form(app),
     );
-    this.element = element(
-      "section",
-      { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, "Overlay"),
-      element(
-        "p",
-        { class: "lead" },
+    this.element = page(
+      "Overlay",
+      lead(
         "A request enters at A, waits in its queue if it must, fans out to both teams, ",
         "and comes back as one answer that names who did what, and who is missing.",
       ),

@@ -1,7 +1,7 @@
 // The floor plan: hosts as rooms, systems as groups in them, every node with its health and role,
 // the links between peers, and what just happened.
 
-import { Keyed, element, say, set, svg, unit, widthOf } from "./dom.js";
+import { Keyed, element, page, say, set, svg, unit, widthOf } from "./dom.js";
 import { Feed } from "./feed.js";
 import { cut, title } from "./format.js";
 import { plan } from "./layout.js";
@@ -166,14 +166,7 @@ export class PlanView {
       ),
     );
     this.whole = element("div", { class: "stack" }, this.plan.element, legend(), this.feed.element);
-    this.element = element(
-      "section",
-      { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, "Floor plan"),
-      this.summary,
-      this.empty,
-      this.whole,
-    );
+    this.element = page("Floor plan", this.summary, this.empty, this.whole);
   }
 
   update(app) {

@@ -1,6 +1,6 @@
 // The promises: what each system guarantees, whether what was observed keeps it, and the evidence.
 
-import { Keyed, element, icon, say, set } from "./dom.js";
+import { Keyed, element, icon, lead, page, say, set } from "./dom.js";
 import { age, clock, some, title } from "./format.js";
 
 const STATES = {
@@ -17,13 +17,9 @@ export class PromisesView {
       { class: "empty", id: "promises-empty" },
       "No promises are known yet: they come with the first systems that are seen.",
     );
-    this.element = element(
-      "section",
-      { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, "Promises"),
-      element(
-        "p",
-        { class: "lead" },
+    this.element = page(
+      "Promises",
+      lead(
         "Each system promises something about what can be observed from outside. ",
         "The console judges every observation. A promise that was broken once stays broken, with its evidence.",
       ),

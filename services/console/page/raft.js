@@ -2,7 +2,7 @@
 // fly when the views say so; the history of terms; and the store's put, get and delete.
 
 import { acts } from "./acts.js";
-import { Keyed, element, field, say, set, svg, unit, widthOf } from "./dom.js";
+import { Keyed, element, field, lead, page, say, set, svg, unit, unseen, widthOf } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Flights, edge } from "./flights.js";
 import { age, count, cut, some, words } from "./format.js";
@@ -76,13 +76,7 @@ export class RaftView {
     this.strip = new Strip(app);
     this.facts = element("p", { class: "soft numbers", id: "raft-facts" });
     this.feed = new Feed({ heading: "What happens in Raft", most: 8, id: "raft-feed" });
-    this.empty = element(
-      "p",
-      { class: "empty" },
-      "Raft is not seen. Start it with ",
-      element("code", {}, "ensemble up raft"),
-      ".",
-    );
+    this.empty = unseen("Raft is", "ensemble up raft");
     this.whole = element(
       "div",
       { class: "stack" },
@@ -103,13 +97,9 @@ export class RaftView {
       this.strip.element,
       this.feed.element,
     );
-    this.element = element(
-      "section",
-      { class: "view", "aria-labelledby": "view-title" },
-      element("h1", { id: "view-title" }, "Raft"),
-      element(
-        "p",
-        { class: "lead" },
+    this.element = page(
+      "Raft",
+      lead(
         "One node leads in a term. It sends its log to the others; ",
         "what a majority has is committed and never changes. ",
         "When the leader falls silent, another asks for votes in a higher term.",

@@ -1,7 +1,7 @@
 // Traces: what was received, newest first, with filters; and one trace when its id is in the address.
 
 import { ask } from "./ask.js";
-import { Keyed, element, field, say, set } from "./dom.js";
+import { Keyed, element, field, lead, page, say, set } from "./dom.js";
 import { bytes, clock, count, cut, some, span } from "./format.js";
 import { byName, list, number, record, text } from "./values.js";
 import { Waterfall, colour } from "./waterfall.js";
@@ -87,21 +87,12 @@ export class TracesView {
       this.stats,
     );
     this.waterfall = new Waterfall(app);
-    this.heading = element("h1", { id: "view-title" }, "Traces");
-    this.lead = element(
-      "p",
-      { class: "lead" },
+    this.lead = lead(
       "What one request did, across processes: ",
       "each span is one piece of work, told by the process that did it.",
     );
-    this.element = element(
-      "section",
-      { class: "view", "aria-labelledby": "view-title" },
-      this.heading,
-      this.lead,
-      this.whole,
-      this.waterfall.element,
-    );
+    this.element = page("Traces", this.lead, this.whole, this.waterfall.element);
+    this.heading = this.element.firstElementChild;
     this.services = new Set();
     this.timer = setInterval(() => {
       if (this.id === "" && this.auto.checked && !document.hidden) this.load();
