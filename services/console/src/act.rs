@@ -141,7 +141,7 @@ impl Deed {
 /// are made once, and who led the last time is asked first.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    connector: Connector,
+    pub(crate) connector: Connector,
     store: Mutex<Kept<raft::client::Client>>,
     ring: Mutex<Kept<chord::client::Client>>,
 }

@@ -17,7 +17,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use chassis::channel::Connector;
 use chassis::telemetry::Telemetry;
 use chassis::{Chassis, Shutdown};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -52,7 +51,6 @@ const TURN: Duration = Duration::from_secs(2);
 pub(crate) struct Console(Arc<Shared>);
 
 struct Shared {
-    connector: Connector,
     clients: Clients,
     session: Session,
     scene: Mutex<Scene>,
@@ -77,7 +75,6 @@ impl Console {
         forwarder: Option<Forwarder>,
     ) -> Self {
         Self(Arc::new(Shared {
-            connector: chassis.connector.clone(),
             clients: Clients::new(chassis.connector.clone()),
             session,
             scene: Mutex::new(Scene::new(history_bytes)),
@@ -279,7 +276,7 @@ async fn break_node(State(console): State<Console>, headers: HeaderMap, body: By
     let Some(node) = node else {
         return refused(StatusCode::NOT_FOUND, &format!("there is no {key}"));
     };
-    let broken = act::break_it(&console.0.connector, &node, &fault).await;
+    let broken = act::break_it(&console.0.clients.connector, &node, &fault).await;
     let answer = broken.as_ref().err().map_or(Value::Null, |reason| json!({ "error": reason }));
     let text = format!("{} {key}", fault.word());
     let mut scene = console.scene();
