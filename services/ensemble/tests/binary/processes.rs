@@ -155,11 +155,13 @@ fn a_second_supervisor_is_refused() {
 
 #[test]
 fn a_port_in_use_is_named_with_who_has_it_and_what_moves_it() {
-    let site = Site::new();
-    for (arguments, port, service, variable) in [
-        (&["up"][..], site.ports[2], "overlay-c", "OVERLAY_C_PORT"),
-        (&["up", "--detach"], site.ports[2], "overlay-c", "OVERLAY_C_PORT"),
-        (&["up"], site.console[1], "console", "CONSOLE_TRACES_PORT"),
+    // Ports of its own for each: what other tests start may hold one for a moment longer, since a
+    // process has what its parent had open until it is another program.
+    let [one, other, third] = [Site::new(), Site::new(), Site::new()];
+    for (site, arguments, port, service, variable) in [
+        (&one, &["up"][..], one.ports[2], "overlay-c", "OVERLAY_C_PORT"),
+        (&other, &["up", "--detach"], other.ports[2], "overlay-c", "OVERLAY_C_PORT"),
+        (&third, &["up"], third.console[1], "console", "CONSOLE_TRACES_PORT"),
     ] {
         let _holder = TcpListener::bind(("127.0.0.1", port)).expect("free");
         let error = site.fail(arguments, 1);
